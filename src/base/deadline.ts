@@ -1,0 +1,76 @@
+import { describe, StewardError } from './errors.ts'
+import { realWorld, type World } from './world.ts'
+
+/** A length of time in words: `'250ms'`, `'5s'`, `'2m'`, `'1h'`. A bare number is refused: nobody can tell its unit. */
+export type Duration = `${number}ms` | `${number}s` | `${number}m` | `${number}h`
+
+const UNITS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }
+
+/**
+ * The milliseconds of a duration.
+ *
+ * @param name what the duration is for, so that the error can say it
+ * @throws `ERR_BAD_OPTION` for anything that is not a number followed by `ms`, `s`, `m` or `h`
+ */
+export function milliseconds(duration: Duration, name = 'duration'): number {
+  const match = typeof duration === 'string' ? /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(duration) : null
+  if (!match) {
+    const found = typeof duration === 'string' ? JSON.stringify(duration) : describe(duration)
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot use ${found} as "${name}": it is not a duration, write '250ms', '5s', '2m' or '1h'`,
+    )
+  }
+  return Number(match[1]) * UNITS[match[2]!]!
+}
+
+/** A point in time that is handed down: every stage inside it asks what is left. */
+export class Deadline {
+  /** When it is, on the world's clock. */
+  readonly at: number
+  readonly #world: World
+
+  constructor(at: number, world: World = realWorld) {
+    this.at = at
+    this.#world = world
+  }
+
+  /** A deadline so many milliseconds from now. */
+  static in(ms: number, world: World = realWorld): Deadline {
+    return new Deadline(world.now() + ms, world)
+  }
+
+  /** The milliseconds that are left, never negative. */
+  get remaining(): number {
+    return Math.max(0, this.at - this.#world.now())
+  }
+
+  /** The earlier one of this and `ms` milliseconds from now. */
+  atMost(ms: number): Deadline {
+    return new Deadline(Math.min(this.at, this.#world.now() + ms), this.#world)
+  }
+
+  /** Calls `run` when the deadline has come, unless released before. */
+  when(run: () => void): () => void {
+    return this.#world.timer(this.remaining, run)
+  }
+}
+
+/** What came of work that had a limit. */
+export type Outcome = 'done' | 'late'
+
+/**
+ * Waits for `work`, but no longer than `limit`. Rejects when the work does; resolves with `'late'` when the limit came
+ * first (the work then goes on, and a later rejection of it is swallowed: give it a `catch` of its own to see it).
+ */
+export async function atMost(work: Promise<unknown>, limit: Deadline): Promise<Outcome> {
+  let release: (() => void) | undefined
+  const late = new Promise<Outcome>((resolve) => {
+    release = limit.when(() => resolve('late'))
+  })
+  try {
+    return await Promise.race([work.then((): Outcome => 'done'), late])
+  } finally {
+    release?.()
+  }
+}

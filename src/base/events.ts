@@ -1,0 +1,120 @@
+import type { Release } from './world.ts'
+
+/** Something under way that the drain is waiting for. `age` is in milliseconds. */
+export interface Waiting {
+  kind: 'request' | 'connection' | 'handler' | 'background' | 'hook' | 'resource'
+  /** A request's method and path, a resource's or a hook's name. */
+  what: string
+  age: number
+}
+
+/** What a service served and what became of it, counted from its start. */
+export interface Served {
+  /** Requests whose handler ran. */
+  requests: number
+  /** Requests whose head had arrived and whose response was not wholly handed to the kernel by us, and handlers that were abandoned. */
+  cut: number
+  /** Clients that left before their response was complete. */
+  left: number
+}
+
+/** How long each stage of a stop took, in milliseconds. */
+export interface StageTimes {
+  stopping: number
+  draining: number
+  closing: number
+}
+
+/**
+ * Everything that a service tells while it lives; log lines, the command line's screen and tests all read this one stream.
+ * Past tense for facts, -ing for starts; `took` and `age` are in milliseconds.
+ */
+export type ServiceEvent =
+  | { type: 'service.opening'; name: string }
+  | { type: 'resource.opening'; name: string }
+  | { type: 'resource.opened'; name: string; took: number }
+  | { type: 'resource.failed'; name: string; took: number; error: unknown }
+  | { type: 'resource.late'; name: string; doing: 'opening' | 'closing'; after: number }
+  | { type: 'resource.closing'; name: string }
+  | { type: 'resource.closed'; name: string; took: number; error?: unknown }
+  | { type: 'hook.started'; name: string }
+  | { type: 'hook.ended'; name: string; took: number; error?: unknown }
+  | { type: 'hook.late'; name: string; after: number }
+  | { type: 'service.listening'; url: string }
+  | { type: 'service.ready'; took: number }
+  | { type: 'service.stopping'; reason: string; grace: number }
+  | { type: 'service.draining' }
+  | { type: 'listener.closed' }
+  | { type: 'drain.waiting'; for: readonly Waiting[] }
+  | { type: 'request.cut'; method: string; url: string; age: number; answered: boolean }
+  | { type: 'handler.abandoned'; method: string; url: string; age: number }
+  | { type: 'request.failed'; method: string; url: string; path: readonly string[]; error: unknown }
+  | { type: 'drain.ended'; served: Served }
+  | { type: 'service.closing' }
+  | { type: 'service.closed'; clean: boolean; served: Served; took: StageTimes; errors: readonly unknown[] }
+  | { type: 'process.held'; by: readonly string[] }
+  | { type: 'warning'; message: string }
+  | { type: 'error'; message: string; error: unknown }
+
+/** Takes an event; what emits has no idea who listens. */
+export type Emit = (event: ServiceEvent) => void
+
+/** Listens to what a service tells. */
+export interface Events extends AsyncIterable<ServiceEvent> {
+  /** Calls `listener` with every event from now on, in order, at once; the returned function ends it. */
+  on(listener: (event: ServiceEvent) => void): Release
+  /** Every event from now on; the loop ends when the service has closed. */
+  [Symbol.asyncIterator](): AsyncIterator<ServiceEvent>
+}
+
+/** The one stream of a service. A listener that throws harms nobody: its error becomes an `error` event for the others. */
+export class EventStream implements Events {
+  readonly #listeners = new Set<(event: ServiceEvent) => void>()
+  /** Iterations that wait for the next event; ended by `end()`. */
+  readonly #ends = new Set<() => void>()
+  #ended = false
+
+  readonly emit: Emit = (event) => {
+    for (const listener of this.#listeners) {
+      try {
+        listener(event)
+      } catch (error) {
+        this.#listeners.delete(listener)
+        this.emit({ type: 'error', message: 'A listener of the event stream threw and was removed', error })
+      }
+    }
+  }
+
+  on(listener: (event: ServiceEvent) => void): Release {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** No more events will come: every iteration ends after what it has. */
+  end(): void {
+    this.#ended = true
+    for (const end of this.#ends) end()
+    this.#ends.clear()
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<ServiceEvent, void> {
+    const queue: ServiceEvent[] = []
+    let wake = (): void => {}
+    const onEnd = (): void => wake()
+    const release = this.on((event) => {
+      queue.push(event)
+      wake()
+    })
+    this.#ends.add(onEnd)
+    try {
+      for (;;) {
+        for (let next = queue.shift(); next; next = queue.shift()) yield next
+        if (this.#ended) return
+        await new Promise<void>((resolve) => (wake = resolve))
+      }
+    } finally {
+      release()
+      this.#ends.delete(onEnd)
+    }
+  }
+}
