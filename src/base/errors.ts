@@ -9,6 +9,7 @@ export type ErrorCode =
   | 'ERR_BAD_OPTION'
   | 'ERR_BAD_REQUEST'
   | 'ERR_CAPTIVE'
+  | 'ERR_CHECK_TIMEOUT'
   | 'ERR_CLIENT_GONE'
   | 'ERR_CLOSE'
   | 'ERR_CLOSE_TIMEOUT'

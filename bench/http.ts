@@ -1,0 +1,167 @@
+/**
+ * Requests per second of "hello world", ours and others', each server in a process of its own.
+ *
+ * `node bench/http.ts [--json] [--strict] [--launches 3] [--rounds 3] [--seconds 2] [--connections 50] [--only steward]`
+ */
+import { existsSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { figure, type Figure } from './figures.ts'
+import { canPin } from './http/child.ts'
+import { measure, type Entry, type Samples } from './http/rounds.ts'
+import { described, machine } from './machine.ts'
+import { holds, line, type Requirement } from './requirement.ts'
+import { table } from './table.ts'
+
+const PACKAGES = ['hono', '@hono/node-server', 'fastify', 'express', 'autocannon'] as const
+
+const HONO: Entry = { name: 'Hono, own adapter', file: 'hono' }
+const STEWARD: Entry = { name: 'Hono, steward', file: 'steward' }
+const INJECTED: Entry = { name: 'Hono, steward, three injected', file: 'steward-injected' }
+
+const OTHERS: readonly Entry[] = [
+  { name: 'the same again', file: 'hono' },
+  { name: 'the same, async handler', file: 'hono-async' },
+  { name: 'the same, one middleware', file: 'hono-middleware' },
+  { name: 'the same, three by hand', file: 'hono-by-hand' },
+  STEWARD,
+  INJECTED,
+  { name: 'node:http, bare', file: 'node' },
+  { name: 'Fastify', file: 'fastify' },
+  { name: 'Express', file: 'express' },
+]
+
+const HEAD = [
+  'hello world',
+  'requests/s',
+  'of Hono',
+  'p10 to p90',
+  'CPU µs',
+  'per CPU second, of Hono',
+  'p10 to p90',
+  'busy',
+] as const
+
+const DISTURBED =
+  'Some servers had less than 90 % of their core: something else used the machine, or the load could not keep up.\n' +
+  'Read the columns per CPU second, or run again on a quiet machine.'
+
+const { values: options } = parseArgs({
+  options: {
+    json: { type: 'boolean', default: false },
+    strict: { type: 'boolean', default: false },
+    launches: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '3' },
+    seconds: { type: 'string', default: '2' },
+    connections: { type: 'string', default: '50' },
+    only: { type: 'string' },
+  },
+})
+
+await main()
+
+async function main(): Promise<void> {
+  const samples = await measure(HONO, chosen(), {
+    launches: Number(options.launches),
+    rounds: Number(options.rounds),
+    seconds: Number(options.seconds),
+    connections: Number(options.connections),
+  })
+  const rows = [...samples].map(([name, own]) => row(name, own))
+  const required = requirements(samples)
+  if (options.json) printJson(rows, required)
+  else print(rows, required)
+  if (options.strict && required.some((requirement) => !holds(requirement))) process.exitCode = 1
+}
+
+/** Those whose file's name holds one of the words of `--only`. */
+function chosen(): Entry[] {
+  const words = options.only?.split(',')
+  const wanted = OTHERS.filter(({ file }) => words?.some((word) => file.includes(word)) ?? true)
+  if (existsSync(new URL('../dist/adapters/hono.js', import.meta.url))) return wanted
+  console.error('steward is not built (npm run build): measuring the others only')
+  return wanted.filter((entry) => entry !== STEWARD && entry !== INJECTED)
+}
+
+interface Row {
+  readonly name: string
+  /** Requests per second. */
+  readonly rate: Figure
+  /** The rate, of Hono's right before and after. */
+  readonly ratio: Figure
+  /** Microseconds of the server's processor time per request. */
+  readonly cpu: Figure
+  /** Requests per second of processor time, of Hono's right before and after. */
+  readonly perCpu: Figure
+  /** How much of its core the server used. */
+  readonly busy: Figure
+}
+
+function row(name: string, { rate, ratio, cpu, perCpu, busy }: Samples): Row {
+  return {
+    name,
+    rate: figure(rate),
+    ratio: figure(ratio),
+    cpu: figure(cpu),
+    perCpu: figure(perCpu),
+    busy: figure(busy),
+  }
+}
+
+function requirements(samples: ReadonlyMap<string, Samples>): Requirement[] {
+  const promised = ({ name }: Entry, says: string, atLeast: number): Requirement[] => {
+    const own = samples.get(name)
+    return [
+      { says, measured: own && figure(own.ratio), atLeast },
+      { says: `${says}, per CPU second`, measured: own && figure(own.perCpu), atLeast },
+    ]
+  }
+  return [
+    ...promised(STEWARD, 'through steward, at least 97 % of Hono on its own adapter', 0.97),
+    ...promised(INJECTED, 'with three resources injected, at least 90 %', 0.9),
+  ]
+}
+
+function print(rows: readonly Row[], required: readonly Requirement[]): void {
+  const { launches, rounds, seconds, connections } = options
+  console.log(described(machine(PACKAGES)))
+  console.log(
+    `${launches} launches of ${rounds} rounds of ${seconds} s, ${connections} connections, ${pinning()}\n`,
+  )
+  console.log(table(HEAD, rows.map(cells)))
+  console.log()
+  for (const requirement of required) console.log(line(requirement, percent))
+  if (rows.some(({ busy }) => busy.median < 0.9)) console.log(`\n${DISTURBED}`)
+}
+
+function pinning(): string {
+  return canPin() ? 'server on core 0, load on core 1' : 'cores not assigned'
+}
+
+function cells({ name, rate, ratio, cpu, perCpu, busy }: Row): string[] {
+  return [
+    name,
+    rate.median.toFixed(0),
+    percent(ratio.median),
+    span(ratio),
+    cpu.median.toFixed(1),
+    percent(perCpu.median),
+    span(perCpu),
+    percent(busy.median),
+  ]
+}
+
+function span({ p10, p90 }: Figure): string {
+  return `${percent(p10)} to ${percent(p90)}`
+}
+
+function percent(ratio: number): string {
+  return `${(ratio * 100).toFixed(1)} %`
+}
+
+function printJson(rows: readonly Row[], required: readonly Requirement[]): void {
+  const requirements = required.map((requirement) => ({
+    ...requirement,
+    holds: holds(requirement),
+  }))
+  console.log(JSON.stringify({ machine: machine(PACKAGES), rows, requirements }, null, 2))
+}

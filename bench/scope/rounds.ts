@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict'
+import { setImmediate as turn } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { shuffled } from '../figures.ts'
+import { Pool } from './shop.ts'
+import type { Prepared, Variant } from './variant.ts'
+
+export interface Rounds {
+  readonly rounds: number
+  /** How long one batch of one variant should take, in milliseconds. */
+  readonly batch: number
+}
+
+/** A variant that is ready, and what was measured of it: nanoseconds per request, one sample a round. */
+interface Contender {
+  readonly variant: Variant
+  readonly prepared: Prepared
+  readonly pool: Pool
+  readonly samples: number[]
+  count: number
+}
+
+/** Nanoseconds per request of each variant, by name, one a round. */
+export async function measure(
+  variants: readonly Variant[],
+  { rounds, batch }: Rounds,
+): Promise<Map<string, number[]>> {
+  const contenders: Contender[] = []
+  for (const variant of variants) contenders.push(await prepare(variant))
+  for (const contender of contenders) await warmUp(contender, batch)
+  for (let round = 0; round < rounds; round++) {
+    for (const contender of shuffled(contenders)) await sample(contender)
+  }
+  for (const { prepared } of contenders) await prepared.close?.()
+  return new Map(contenders.map(({ variant, samples }) => [variant.name, samples]))
+}
+
+async function prepare(variant: Variant): Promise<Contender> {
+  const pool = new Pool()
+  return { variant, prepared: await variant.prepare(pool), pool, samples: [], count: 100 }
+}
+
+/** Runs until the code is compiled, and finds out how many requests fill a batch. */
+async function warmUp(contender: Contender, batch: number): Promise<void> {
+  for (let round = 0; round < 6; round++) {
+    const ms = await time(contender)
+    contender.count = Math.max(100, Math.round((contender.count * batch) / ms))
+  }
+}
+
+async function sample(contender: Contender): Promise<void> {
+  const ms = await time(contender)
+  contender.samples.push((ms * 1e6) / contender.count)
+}
+
+/** One batch, between two turns of the event loop and after a collection, so that nobody pays for the one before. */
+async function time({ variant, prepared, pool, count }: Contender): Promise<number> {
+  await turn()
+  collect()
+  const begun = pool.begun
+  const start = performance.now()
+  for (let i = 0; i < count; i++) await prepared.request()
+  const ms = performance.now() - start
+  assert.equal(pool.ended, pool.begun, `"${variant.name}" left something open`)
+  assert.equal(pool.begun - begun, variant.cleanup === 'none' ? 0 : count)
+  return ms
+}
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void

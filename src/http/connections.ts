@@ -1,0 +1,213 @@
+import type { Socket } from 'node:net'
+import type { Emit, Served, Waiting } from '../base/events.ts'
+import type { World } from '../base/world.ts'
+import type { Exchange } from './exchange.ts'
+
+/**
+ * What may still happen on a connection:
+ *
+ * ```
+ *  open ── a response with `Connection: close` was sent ──▶ last ──▶ lingering ──▶ gone
+ *    └───── half-closed by a drain, or after a 408 ───────────────────▲
+ * ```
+ *
+ * Only on an `open` one a request reaches a handler.
+ */
+export type ConnectionState = 'open' | 'last' | 'lingering' | 'gone'
+
+/**
+ * What a connection is doing: `busy` with a request, a handler or bytes not yet handed to the kernel; `fresh`: nothing has
+ * arrived on it yet; `receiving` a part of a request that no handler has; `idle` between requests; `leaving`.
+ */
+export type Phase = 'busy' | 'fresh' | 'receiving' | 'idle' | 'leaving'
+
+/** How far a stop has come: `stopping` from its first moment, `spent` when signals have been aborted. */
+export type Stage = 'serving' | 'stopping' | 'spent'
+
+const CONNECTION = Symbol('steward.connection')
+
+/** Node's parser, as far as it tells what has arrived: undocumented, but in every release since 18. */
+interface Parser {
+  /** Milliseconds since the message under way began; 0 between messages. */
+  duration?(): number
+  headersCompleted?(): boolean
+}
+
+interface Carrier {
+  [CONNECTION]?: Connection
+  parser?: Parser | null
+}
+
+/** The connection of a socket; `undefined` when it did not come through an `HttpServer`. */
+export function connectionOf(socket: Socket): Connection | undefined {
+  return (socket as Carrier)[CONNECTION]
+}
+
+/** One socket and what is under way on it; held by its `Traffic` until the socket is closed and nothing is under way. */
+export class Connection {
+  readonly socket: Socket
+  readonly traffic: Traffic
+  /** When it was accepted, on the world's clock. */
+  readonly since: number
+  /** What is under way, in the order in which the requests came. */
+  readonly exchanges: Exchange[] = []
+  /** When the last exchange on it was answered; `since` before that. */
+  quietSince: number
+  state: ConnectionState = 'open'
+
+  constructor(socket: Socket, traffic: Traffic) {
+    this.socket = socket
+    this.traffic = traffic
+    this.since = traffic.world.now()
+    this.quietSince = this.since
+  }
+
+  /** Is a handler out, a response open, or a byte not yet handed to the kernel? */
+  get busy(): boolean {
+    return this.exchanges.some(isBusy) || this.socket.writableLength > 0
+  }
+
+  /** What it is doing. */
+  get phase(): Phase {
+    if (this.state === 'lingering' || this.state === 'gone') return 'leaving'
+    if (this.busy) return 'busy'
+    if (this.socket.bytesRead === 0) return 'fresh'
+    return receivingFor(this.socket) > 0 ? 'receiving' : 'idle'
+  }
+
+  /** May a request that has just arrived reach a handler? Not behind a response that says `Connection: close`. */
+  get open(): boolean {
+    if (this.state !== 'open') return false
+    const before = this.exchanges.at(-1)
+    return before === undefined || !saysClose(before)
+  }
+
+  /** Is `exchange` the last one that was taken? Its response is then the last one of the connection. */
+  isLast(exchange: Exchange): boolean {
+    return this.exchanges.at(-1) === exchange
+  }
+
+  /** An exchange needs the connection no longer: its handler has settled and its response is over. */
+  answered(exchange: Exchange): void {
+    if (saysClose(exchange) && this.state === 'open') this.state = 'last'
+    if (this.traffic.stage === 'serving') return
+    this.quietSince = this.traffic.world.now()
+    this.traffic.changed?.(this)
+  }
+
+  /** Nothing of an exchange is under way any more. */
+  forget(exchange: Exchange): void {
+    const { exchanges } = this
+    if (this.isLast(exchange)) exchanges.pop()
+    else exchanges.splice(exchanges.indexOf(exchange), 1)
+    if (this.state === 'gone' && exchanges.length === 0) this.traffic.forget(this)
+    else if (this.traffic.stage !== 'serving') this.traffic.changed?.(this)
+  }
+}
+
+/** All that is under way in a server: its connections with their exchanges, and the background work of these. */
+export class Traffic {
+  readonly emit: Emit
+  readonly world: World
+  readonly served: Served = { requests: 0, cut: 0, left: 0 }
+  readonly connections: Set<Connection> = new Set()
+  /** What `waitUntil` was given and has not settled. */
+  readonly background: Set<{ exchange: Exchange; since: number }> = new Set()
+  /** Connections accepted so far. */
+  accepted = 0
+  stage: Stage = 'serving'
+  /** Called when something has ended, while a stop is under way: set by the drain. */
+  changed: ((connection?: Connection) => void) | undefined = undefined
+
+  constructor(emit: Emit, world: World) {
+    this.emit = emit
+    this.world = world
+  }
+
+  /** Takes a socket that was just accepted; it is forgotten when it has closed and nothing on it is under way. */
+  track(socket: Socket): Connection {
+    const connection = new Connection(socket, this)
+    ;(socket as Carrier)[CONNECTION] = connection
+    this.accepted++
+    this.connections.add(connection)
+    socket.on('close', onSocketClosed)
+    return connection
+  }
+
+  /** A connection is gone, and so is all that was under way on it. */
+  forget(connection: Connection): void {
+    this.connections.delete(connection)
+    this.changed?.()
+  }
+
+  /** Every exchange that is under way. */
+  *exchanges(): Generator<Exchange> {
+    for (const connection of this.connections) yield* connection.exchanges
+  }
+
+  /** Waits for background work; a rejection becomes an `error` event. */
+  await(exchange: Exchange, work: Promise<unknown>): void {
+    const entry = { exchange, since: this.world.now() }
+    const message = `Background work of ${exchange.name} failed`
+    const done = (): void => {
+      this.background.delete(entry)
+      this.changed?.()
+    }
+    this.background.add(entry)
+    Promise.resolve(work).then(done, (error: unknown) => {
+      this.emit({ type: 'error', message, error })
+      done()
+    })
+  }
+
+  /** What is under way; connections that only wait are listed from the moment of a stop. */
+  waiting(): Waiting[] {
+    const now = this.world.now()
+    const list: Waiting[] = []
+    for (const connection of this.connections) list.push(...waitingOn(connection, now))
+    for (const { exchange, since } of this.background) {
+      list.push({ kind: 'background', what: exchange.name, age: now - since })
+    }
+    return list
+  }
+}
+
+/** Milliseconds since a request began to arrive that is not yet complete; 0 when none is. */
+export function receivingFor(socket: Socket): number {
+  return (socket as Carrier).parser?.duration?.() ?? 0
+}
+
+/** Has the head of the request that is arriving been received? */
+export function hasWholeHead(socket: Socket): boolean {
+  return (socket as Carrier).parser?.headersCompleted?.() ?? false
+}
+
+/** One listener for all sockets, as with responses. */
+function onSocketClosed(this: Socket): void {
+  const connection = connectionOf(this)
+  if (!connection) return
+  connection.state = 'gone'
+  if (connection.exchanges.length === 0) connection.traffic.forget(connection)
+}
+
+function isBusy(exchange: Exchange): boolean {
+  return exchange.busy
+}
+
+/** Was its head rendered with `Connection: close`, by whomever? Node keeps that in a field of its own. */
+function saysClose(exchange: Exchange): boolean {
+  return (exchange.response as { _last?: boolean })._last === true
+}
+
+function waitingOn(connection: Connection, now: number): Waiting[] {
+  const { exchanges, traffic, socket } = connection
+  if (exchanges.length > 0) return exchanges.map(waitingFor)
+  if (traffic.stage === 'serving' || connection.state === 'gone') return []
+  const what = `${socket.remoteAddress ?? 'a client'} (${connection.phase})`
+  return [{ kind: 'connection', what, age: now - connection.since }]
+}
+
+function waitingFor(exchange: Exchange): Waiting {
+  const kind = exchange.unanswered ? 'request' : 'handler'
+  return { kind, what: exchange.name, age: exchange.age }
+}

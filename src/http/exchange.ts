@@ -1,0 +1,234 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { StewardError } from '../base/errors.ts'
+import type { Connection } from './connections.ts'
+
+/** What came of an exchange. */
+export interface Ended {
+  /** Something was thrown: `error` is it. */
+  failed: boolean
+  /** What the handler threw; absent when nothing was. */
+  error?: unknown
+  /** The response's status; absent when no head was sent. */
+  status?: number
+}
+
+/** Called once an exchange is over; a promise that it returns is waited for. */
+export type WhenOver = (ended: Ended) => void | Promise<void>
+
+/**
+ * Where an exchange is. The handler and the response end in any order; only when both have, it closes:
+ *
+ * ```
+ *            handler settled               response closed
+ *  running ───────────────────▶ answering ───────────────────▶ closing ──────▶ over
+ *     │                                                           ▲   closers done
+ *     └── response closed ────▶ finishing ── handler settled ─────┘
+ * ```
+ */
+export type ExchangeState = 'running' | 'answering' | 'finishing' | 'closing' | 'over'
+
+/** Why a signal is aborted: the client has gone, or the grace of a stop is spent. */
+export type Interruption = 'gone' | 'spent'
+
+const EXCHANGE = Symbol('steward.exchange')
+
+interface Carrier {
+  [EXCHANGE]?: Exchange
+}
+
+/** The exchange that a request belongs to; `undefined` for a request that did not come through an `HttpServer`. */
+export function exchangeOf(request: IncomingMessage): Exchange | undefined {
+  // A property and not a WeakMap: this is looked up at least once per request
+  return (request as Carrier)[EXCHANGE]
+}
+
+/**
+ * One request and its response: from the request's head to the moment when the handler has settled, the response is over
+ * and what was registered with `whenOver` has closed. Held by its connection until then.
+ */
+export class Exchange {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  /** When the request's head had arrived, on the world's clock. */
+  readonly since: number
+  /** The connection that it came on; outlives it. */
+  readonly connection: Connection
+  #state: ExchangeState = 'running'
+  #cut = false
+  #failure: { error: unknown } | undefined = undefined
+  #interruption: Interruption | undefined = undefined
+  /** Made when somebody asks for the signal. */
+  #controller: AbortController | undefined = undefined
+  /** What runs when it is over, last first; emptied while they run. */
+  #closers: WhenOver[] | undefined = undefined
+
+  constructor(request: IncomingMessage, response: ServerResponse, connection: Connection) {
+    this.request = request
+    this.response = response
+    this.connection = connection
+    this.since = connection.traffic.world.now()
+    ;(request as Carrier)[EXCHANGE] = this
+    response.on('close', onResponseClosed)
+  }
+
+  /**
+   * Aborted when the client has gone before its response was over (reason: `ERR_CLIENT_GONE`), or when a stop's grace is
+   * spent (`ERR_GRACE_SPENT`); aborted already when it is asked for after that. Never aborted by a normal end.
+   */
+  get signal(): AbortSignal {
+    if (this.#controller) return this.#controller.signal
+    this.#controller = new AbortController()
+    if (this.connection.traffic.stage === 'spent' && this.underWay) this.interrupt('spent')
+    if (this.#interruption) this.#controller.abort(reasonOf(this, this.#interruption))
+    return this.#controller.signal
+  }
+
+  /** Where it is. */
+  get state(): ExchangeState {
+    return this.#state
+  }
+
+  /** Is the handler out, the response open, or a closer running? */
+  get underWay(): boolean {
+    return this.#state !== 'over'
+  }
+
+  /** Does the connection have to stay for it: is its handler out, or its response open? */
+  get busy(): boolean {
+    return this.#state !== 'closing' && this.#state !== 'over'
+  }
+
+  /** Is its response still open? */
+  get unanswered(): boolean {
+    return this.#state === 'running' || this.#state === 'answering'
+  }
+
+  /** What it is called where it is named: `GET /orders`. Without the query, which may carry secrets. */
+  get name(): string {
+    return `${this.request.method ?? ''} ${this.path}`
+  }
+
+  /** The request's target without its query, which may carry secrets. */
+  get path(): string {
+    const url = this.request.url ?? ''
+    const query = url.indexOf('?')
+    return query < 0 ? url : url.slice(0, query)
+  }
+
+  /** Milliseconds since the request's head had arrived. */
+  get age(): number {
+    return this.connection.traffic.world.now() - this.since
+  }
+
+  /**
+   * The drain waits for `work` too, until the grace is spent. Its rejection is told as an `error` event, never left
+   * unhandled.
+   */
+  waitUntil(work: Promise<unknown>): void {
+    this.connection.traffic.await(this, work)
+  }
+
+  /**
+   * Calls `close` once, when the handler has settled and the response is over: finished, streamed to the end, or aborted.
+   * The exchange stays under way until what it returns has settled. The last one registered runs first, one after the
+   * other; one that throws is told as an `error` event and stops no other. Called at once when that moment has passed.
+   */
+  whenOver(close: WhenOver): void {
+    if (this.#state === 'over') this.waitUntil(runCloser(this, close))
+    else if (this.#closers) this.#closers.push(close)
+    else this.#closers = [close]
+  }
+
+  /** The handler threw, though its promise resolved: frameworks catch errors. The first error counts. */
+  fail(error: unknown): void {
+    this.#failure ??= { error }
+  }
+
+  /** What came of it so far. */
+  get ended(): Ended {
+    const ended: Ended = { failed: this.#failure !== undefined }
+    if (this.#failure) ended.error = this.#failure.error
+    if (this.response.headersSent) ended.status = this.response.statusCode
+    return ended
+  }
+
+  /** Aborts the signal, now or when it is asked for; the first reason stays. */
+  interrupt(why: Interruption): void {
+    if (this.#interruption) return
+    this.#interruption = why
+    this.#controller?.abort(reasonOf(this, why))
+  }
+
+  /** Is `error` what our own signal, or Node's request stream, told the handler when its client left? */
+  isInterruption(error: unknown): boolean {
+    if (!this.#interruption) return false
+    if (error === this.#controller?.signal.reason) return true
+    return this.#interruption === 'gone' && (error as { code?: unknown } | null)?.code === 'ECONNRESET'
+  }
+
+  /** Counts it as cut, once; `true` the first time. */
+  cut(): boolean {
+    if (this.#cut) return false
+    this.#cut = true
+    this.connection.traffic.served.cut++
+    return true
+  }
+
+  /** The handler has returned, resolved or thrown. */
+  handlerSettled(): void {
+    if (this.#state === 'running') this.#state = 'answering'
+    else if (this.#state === 'finishing') this.#close()
+  }
+
+  /** The response is finished, or its connection is gone. */
+  responseClosed(): void {
+    if (!this.response.writableFinished) this.#interrupted()
+    if (this.#state === 'running') this.#state = 'finishing'
+    else if (this.#state === 'answering') this.#close()
+  }
+
+  #interrupted(): void {
+    const { socket } = this.connection
+    // A FIN or an error came from there; otherwise the app or we ended it
+    const left = socket.readableEnded || socket.errored !== null
+    if (left && !this.#cut) this.connection.traffic.served.left++
+    this.interrupt('gone')
+  }
+
+  #close(): void {
+    this.#state = 'closing'
+    this.connection.answered(this)
+    if (this.#closers) void this.#runClosers(this.#closers)
+    else this.#end()
+  }
+
+  async #runClosers(closers: WhenOver[]): Promise<void> {
+    for (let close = closers.pop(); close; close = closers.pop()) await runCloser(this, close)
+    this.#end()
+  }
+
+  #end(): void {
+    this.#state = 'over'
+    this.connection.forget(this)
+  }
+}
+
+/** One listener for all responses: `this` is the response, so that no request needs a function of its own. */
+function onResponseClosed(this: ServerResponse): void {
+  exchangeOf(this.req)?.responseClosed()
+}
+
+async function runCloser(exchange: Exchange, close: WhenOver): Promise<void> {
+  try {
+    await close(exchange.ended)
+  } catch (error) {
+    const message = `Closing after ${exchange.name} failed`
+    exchange.connection.traffic.emit({ type: 'error', message, error })
+  }
+}
+
+function reasonOf(exchange: Exchange, why: Interruption): StewardError {
+  return why === 'gone'
+    ? new StewardError('ERR_CLIENT_GONE', `Cannot finish ${exchange.name}: its client has gone`)
+    : new StewardError('ERR_GRACE_SPENT', `Cannot finish ${exchange.name}: the grace of the stop is spent`)
+}

@@ -1,0 +1,55 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { isStewardError } from '../base/errors.ts'
+import type { Exchange } from './exchange.ts'
+import { answerFor } from './refuse.ts'
+
+/** Answers a request. When it returns a promise, the handler is out until that has settled. */
+export type Handler = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  exchange: Exchange,
+) => unknown
+
+/**
+ * Runs the handler of an exchange. What it throws, or rejects with, becomes a 500 if no head was sent, otherwise the end of
+ * the connection; and an event `request.failed`. Never throws.
+ */
+export function handle(exchange: Exchange, handler: Handler): void {
+  let result: unknown
+  try {
+    result = handler(exchange.request, exchange.response, exchange)
+  } catch (error) {
+    failed(exchange, error)
+    return
+  }
+  if (isThenable(result)) settle(exchange, result)
+  else exchange.handlerSettled()
+}
+
+function settle(exchange: Exchange, result: PromiseLike<unknown>): void {
+  const promise = result instanceof Promise ? result : Promise.resolve(result)
+  promise.then(
+    () => exchange.handlerSettled(),
+    (error: unknown) => failed(exchange, error),
+  )
+}
+
+function failed(exchange: Exchange, error: unknown): void {
+  exchange.fail(error)
+  if (!exchange.isInterruption(error)) tell(exchange, error)
+  const { response } = exchange
+  // Ended whole before it threw: the client has its answer, or will have it
+  if (!answerFor(exchange, 500) && !response.writableEnded) response.destroy()
+  exchange.handlerSettled()
+}
+
+function tell(exchange: Exchange, error: unknown): void {
+  const method = exchange.request.method ?? ''
+  const path = isStewardError(error) ? error.path : []
+  const { emit } = exchange.connection.traffic
+  emit({ type: 'request.failed', method, url: exchange.path, path, error })
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value
+}

@@ -1,0 +1,181 @@
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import { clearHeaders, setHeaders } from './head.ts'
+
+/** A response that is kept back until what it depends on has succeeded. */
+export interface Held {
+  /** Has the handler ended the response? */
+  readonly ended: boolean
+  /** The status that the handler chose; `undefined` while it has neither written a head nor ended the response. */
+  status(): number | undefined
+  /** Hands what was held to the real response, which from now on works as if it had never been held. */
+  release(): void
+  /** Forgets what was held, headers and status too, so that another answer can be sent instead. */
+  discard(): void
+}
+
+/** The largest body that is held by default: 1 MiB. */
+export const HOLD_LIMIT = 1_048_576
+
+const HELD = Symbol('steward.held')
+
+interface Carrier {
+  [HELD]?: Hold | undefined
+}
+
+type Method = (...args: unknown[]) => unknown
+type Methods = Record<string, Method>
+
+/**
+ * Keeps a response back: heads and headers are written as usual, a body that is ended in one piece (up to `limit` bytes)
+ * is kept, and nothing leaves until `release`. A first `write()`, `flushHeaders()` or `pipe()`, and a body over the limit,
+ * throw what `streams` makes. Ends with `release` or `discard`, of which the first counts.
+ */
+export function holdResponse(
+  response: ServerResponse,
+  streams: () => Error,
+  limit: number = HOLD_LIMIT,
+): Held {
+  const hold = new Hold(response, streams, limit)
+  ;(response as Carrier)[HELD] = hold
+  return hold
+}
+
+/** Forgets what is held of a response, if it is held: somebody else answers. */
+export function dropHold(response: ServerResponse): void {
+  ;(response as Carrier)[HELD]?.discard()
+}
+
+class Hold implements Held {
+  readonly #response: ServerResponse
+  readonly #streams: () => Error
+  readonly #limit: number
+  /** Takes what was put on the response off again. */
+  readonly #restores: (() => void)[] = []
+  readonly #inner: Methods = {}
+  /** The response's head before: what `discard` goes back to. */
+  readonly #head: { status: number; message: string; headers: OutgoingHttpHeaders }
+  #state: 'holding' | 'let go' = 'holding'
+  #headWritten = false
+  #end: unknown[] | undefined = undefined
+  readonly #onPipe = (source: NodeJS.ReadableStream): void => {
+    // Or it would write, and throw where nobody can catch it
+    source.unpipe(this.#response)
+    throw this.#streams()
+  }
+
+  constructor(response: ServerResponse, streams: () => Error, limit: number) {
+    this.#response = response
+    this.#streams = streams
+    this.#limit = limit
+    this.#head = headOf(response)
+    this.#replace()
+    response.on('pipe', this.#onPipe)
+  }
+
+  get ended(): boolean {
+    return this.#end !== undefined
+  }
+
+  status(): number | undefined {
+    return this.#headWritten || this.ended ? this.#response.statusCode : undefined
+  }
+
+  release(): void {
+    if (this.#state === 'let go') return
+    this.#letGo()
+    if (this.#end) this.#inner.end!.apply(this.#response, this.#end)
+    else if (this.#headWritten) this.#response.writeHead(this.#response.statusCode)
+  }
+
+  discard(): void {
+    if (this.#state === 'let go') return
+    this.#letGo()
+    if (this.#response.headersSent) return
+    const { status, message, headers } = this.#head
+    clearHeaders(this.#response)
+    setHeaders(this.#response, headers)
+    this.#response.statusCode = status
+    this.#response.statusMessage = message
+  }
+
+  /** A wrapper that came on top of ours stays, and reaches the real one through ours. */
+  #method(name: string, held: Method): void {
+    const inner = (this.#response as unknown as Methods)[name]!
+    this.#inner[name] = inner
+    const value = (...args: unknown[]): unknown =>
+      this.#state === 'holding' ? held(...args) : inner.apply(this.#response, args)
+    this.#put(name, { value, configurable: true, writable: true })
+  }
+
+  #replace(): void {
+    this.#method('write', () => this.#refuse())
+    this.#method('flushHeaders', () => this.#refuse())
+    this.#method('end', (...args) => this.#keepEnd(args))
+    this.#method('writeHead', (status, ...rest) => this.#keepHead(status as number, rest))
+    this.#getter('headersSent', () => this.#headWritten || this.ended)
+    this.#getter('writableEnded', () => this.ended)
+  }
+
+  #getter(name: string, get: () => boolean): void {
+    this.#put(name, { get, configurable: true })
+  }
+
+  #put(name: string, descriptor: PropertyDescriptor): void {
+    this.#restores.push(replace(this.#response, name, descriptor))
+  }
+
+  #refuse(): never {
+    throw this.#streams()
+  }
+
+  #keepEnd(args: unknown[]): ServerResponse {
+    if (this.#end) return this.#response
+    if (sizeOf(args) > this.#limit) this.#refuse()
+    this.#end = args
+    return this.#response
+  }
+
+  #keepHead(status: number, [reason, headers]: unknown[]): ServerResponse {
+    if (this.#headWritten || this.ended) throw headSent()
+    if (!(status >= 100 && status <= 999)) throw new RangeError(`Invalid status code: ${String(status)}`)
+    this.#response.statusCode = Math.trunc(status)
+    if (typeof reason === 'string') this.#response.statusMessage = reason
+    setHeaders(this.#response, typeof reason === 'string' ? headers : (headers ?? reason))
+    this.#headWritten = true
+    return this.#response
+  }
+
+  #letGo(): void {
+    this.#state = 'let go'
+    ;(this.#response as Carrier)[HELD] = undefined
+    this.#response.off('pipe', this.#onPipe)
+    for (const restore of this.#restores) restore()
+  }
+}
+
+function headOf(response: ServerResponse): { status: number; message: string; headers: OutgoingHttpHeaders } {
+  return { status: response.statusCode, message: response.statusMessage, headers: response.getHeaders() }
+}
+
+/** Puts a property on the response; the returned function takes it off, unless something else has come on top of it. */
+function replace(response: ServerResponse, name: string, descriptor: PropertyDescriptor): () => void {
+  const before = Object.getOwnPropertyDescriptor(response, name)
+  Object.defineProperty(response, name, descriptor)
+  return () => {
+    const now = Object.getOwnPropertyDescriptor(response, name)
+    if (now?.value !== descriptor.value || now?.get !== descriptor.get) return
+    if (before) Object.defineProperty(response, name, before)
+    else delete (response as unknown as Record<string, unknown>)[name]
+  }
+}
+
+function sizeOf([body, encoding]: unknown[]): number {
+  if (typeof body === 'string') return Buffer.byteLength(body, encoding as BufferEncoding | undefined)
+  return body instanceof Uint8Array ? body.byteLength : 0
+}
+
+function headSent(): Error {
+  return Object.assign(new Error('Cannot write headers after they are sent to the client'), {
+    code: 'ERR_HTTP_HEADERS_SENT',
+  })
+}

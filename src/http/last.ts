@@ -1,0 +1,50 @@
+import { ServerResponse } from 'node:http'
+import { exchangeOf } from './exchange.ts'
+
+/** The one place where Node renders a head: `writeHead`, implicit heads and every framework come through it. */
+interface Rendering {
+  _storeHeader(firstLine: string, headers: unknown): void
+}
+
+const { _storeHeader } = ServerResponse.prototype as unknown as Rendering
+
+/**
+ * From now on, a head of this response that is rendered while it is the last one of its connection says
+ * `Connection: close`. It is decided when the head is rendered, because another request may come in until then.
+ */
+export function markLast(response: ServerResponse): void {
+  // Not writeHead: frameworks and held responses replace that one
+  ;(response as unknown as Rendering)._storeHeader = storeLastHead
+}
+
+function storeLastHead(this: ServerResponse, firstLine: string, headers: unknown): void {
+  const exchange = exchangeOf(this.req)
+  const last = exchange === undefined || exchange.connection.isLast(exchange)
+  _storeHeader.call(this as unknown as Rendering, firstLine, last ? closing(this, headers) : headers)
+}
+
+/** The headers of a last response, whatever the app wrote under `Connection`. */
+function closing(response: ServerResponse, headers: unknown): unknown {
+  response.shouldKeepAlive = false
+  if (response.getHeaderNames().length > 0) {
+    // Then `headers` is the response's own map, which this changes
+    response.setHeader('Connection', 'close')
+    return headers
+  }
+  if (Array.isArray(headers)) return withoutConnection(headers)
+  return typeof headers === 'object' && headers !== null ? omitConnection(headers) : headers
+}
+
+/** From `[name, value, name, value]` or `[[name, value], [name, value]]`. */
+function withoutConnection(headers: unknown[]): unknown[] {
+  if (Array.isArray(headers[0])) return headers.filter((pair) => !isConnection((pair as unknown[])[0]))
+  return headers.filter((_, index) => !isConnection(headers[index - (index % 2)]))
+}
+
+function omitConnection(headers: object): object {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !isConnection(name)))
+}
+
+function isConnection(name: unknown): boolean {
+  return typeof name === 'string' && name.length === 10 && name.toLowerCase() === 'connection'
+}

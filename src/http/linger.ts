@@ -1,0 +1,31 @@
+import type { Socket } from 'node:net'
+import { connectionOf, type Connection } from './connections.ts'
+
+/** How long a half-closed connection may take to return our FIN, in milliseconds. */
+export const LINGER = 2_000
+
+/**
+ * Half-closes a connection after what is still to be sent, and discards what comes until the client's FIN, 2 s at most.
+ * A plain close with unread input makes the kernel reset the connection and drop the tail of the response (RFC 9112 §9.6).
+ */
+export function linger(connection: Connection): void {
+  if (connection.state === 'lingering' || connection.state === 'gone') return
+  const { socket, traffic } = connection
+  connection.state = 'lingering'
+  socket.end()
+  socket.resume()
+  // A body that nobody reads any more would hold back what comes after it
+  for (const exchange of connection.exchanges) if (!exchange.busy) exchange.request.resume()
+  const release = traffic.world.timer(LINGER, () => socket.destroy())
+  socket.once('close', release)
+}
+
+/** Makes Node linger where it would destroy the socket after a last response. Until the socket is closed. */
+export function lingerAtEnd(socket: Socket): void {
+  socket.destroySoon = lingerSoon
+}
+
+function lingerSoon(this: Socket): void {
+  const connection = connectionOf(this)
+  if (connection) linger(connection)
+}

@@ -1,0 +1,61 @@
+import { Server } from 'node:http'
+import net from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Deadline } from '../base/deadline.ts'
+import type { Binding } from './binding.ts'
+import type { Traffic } from './connections.ts'
+
+/** How many turns of the event loop must pass without a new connection; Node accepts one per turn. */
+const QUIET_TURNS = 5
+
+/** How long the wait for quiet may take, in milliseconds. */
+const LONGEST_WAIT = 1_000
+
+/** A server's listener: what accepts connections, apart from those it has accepted. */
+export class Listener {
+  readonly #server: Server
+  readonly #traffic: Traffic
+  #binding: Binding | undefined = undefined
+
+  constructor(server: Server, traffic: Traffic) {
+    this.#server = server
+    this.#traffic = traffic
+  }
+
+  /** Begins to accept connections at a place; the listener gives it back when it closes. */
+  async open(binding: Binding): Promise<void> {
+    this.#binding = binding
+    await binding.listen(this.#server)
+  }
+
+  /** What was bound, as a URL; `undefined` before. */
+  get bound(): Binding | undefined {
+    return this.#binding
+  }
+
+  /** Waits until the queue of the kernel is empty: closing the listener resets what is in it. */
+  async quiet(limit: Deadline): Promise<void> {
+    const until = limit.atMost(LONGEST_WAIT)
+    let { accepted } = this.#traffic
+    for (let turns = 0; turns < QUIET_TURNS && until.remaining > 0; turns++) {
+      await turn()
+      if (this.#traffic.accepted !== accepted) turns = -1
+      accepted = this.#traffic.accepted
+    }
+  }
+
+  /** Gives a path back, so that no new connection can come in by it. */
+  async release(): Promise<void> {
+    await this.#binding?.release()
+  }
+
+  /** Accepts no more, at once. Connections stay, and their timeouts too: `http.Server#close` would end both. */
+  close(): void {
+    if (this.#server.listening) net.Server.prototype.close.call(this.#server)
+  }
+
+  /** Ends the server's own interval, once the last connection is gone: else it holds the server for ever. */
+  end(): void {
+    Server.prototype.close.call(this.#server)
+  }
+}

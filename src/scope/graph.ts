@@ -1,0 +1,265 @@
+import { describe, StewardError } from '../base/errors.ts'
+import { appKind, isWithin, type Kind } from './kind.ts'
+import { Replacement, type Override } from './override.ts'
+import { definitionOf, type Definition, type Resources } from './resource.ts'
+
+/** A resource in one graph: overrides applied, named, with a slot of its own in its scope. */
+export interface Step {
+  readonly definition: Definition
+  readonly name: string
+  readonly kind: Kind
+  /** Its place in the arrays of every scope of its kind. */
+  readonly slot: number
+  readonly deps: readonly Pick[]
+  /** Slots of the same kind of scope that it stands on, directly or not: closed after it. */
+  readonly below: Set<number>
+  /** How many levels of the same scope are below it: how many closes may have to follow its own. */
+  height: number
+  readonly replaced: 'faked' | 'swapped' | undefined
+  /** Was its first value looked at for a disposer that nobody asked to be called? */
+  disposerSeen: boolean
+}
+
+/** A step under the name by which its value is wanted. */
+export interface Pick {
+  readonly key: string
+  readonly step: Step
+}
+
+/** What has to be open for a set of wanted resources: compiled once, used for every request. */
+export interface Plan {
+  /** The innermost scope among the wanted. */
+  readonly kind: Kind
+  /** Dependencies first. */
+  readonly steps: readonly Step[]
+  readonly picks: readonly Pick[]
+}
+
+/** The resources of one running service, or of one `open`, and how they stand on each other. */
+export class Graph {
+  readonly #steps = new Map<Definition, Step>()
+  readonly #overrides = new Map<Definition, Replacement>()
+  readonly #unused: Set<Replacement>
+  readonly #kinds = new Map<string, Kind>()
+  readonly #sizes = new Map<Kind, number>()
+  readonly #plans: PlanNode = { next: new Map(), plan: undefined }
+  /** Were dependencies added after a step had been made? Then the order of opening is not the order of standing. */
+  #grown = false
+
+  constructor(overrides: readonly Override[] = []) {
+    const replacements = overrides.map(replacementOf)
+    for (const replacement of replacements) {
+      this.#overrides.set(definitionOf(replacement.target)!, replacement)
+    }
+    this.#unused = new Set(replacements)
+  }
+
+  /** Every step made so far, dependencies first. */
+  get steps(): readonly Step[] {
+    return [...this.#steps.values()]
+  }
+
+  /** Overrides that have replaced nothing so far. */
+  get unused(): readonly Override[] {
+    return [...this.#unused]
+  }
+
+  get grown(): boolean {
+    return this.#grown
+  }
+
+  /**
+   * What has to be open for these.
+   *
+   * @throws `ERR_NOT_A_RESOURCE`, `ERR_CYCLE`, `ERR_CAPTIVE`, `ERR_SCOPE_UNKNOWN`
+   */
+  plan(wanted: Resources): Plan {
+    const node = nodeFor(this.#plans, wanted)
+    return (node.plan ??= this.#compile(wanted))
+  }
+
+  #compile(wanted: Resources): Plan {
+    const picks = Object.entries(wanted).map(([key, resource]) => ({
+      key,
+      step: this.#step(key, resource, []),
+    }))
+    const kind = picks.map((pick) => pick.step.kind).reduce(innermost, appKind)
+    return { kind, picks, steps: inOrder(picks) }
+  }
+
+  /** The step of a resource, when a plan has reached it. */
+  find(resource: unknown): Step | undefined {
+    const definition = definitionOf(resource)
+    return definition && this.#steps.get(this.#overrides.get(definition)?.definition ?? definition)
+  }
+
+  /** How messages call a definition. */
+  nameOf(definition: Definition): string | undefined {
+    return this.#steps.get(definition)?.name
+  }
+
+  /** `step` stands on `dependency` too, as was found out at run time. @throws `ERR_CYCLE` */
+  grow(step: Step, dependency: Step): void {
+    if (dependency === step || dependency.below.has(step.slot)) {
+      throw cycle([step.name, dependency.name, step.name])
+    }
+    this.#grown = true
+    for (const other of this.#steps.values()) {
+      if (other.kind !== step.kind || (other !== step && !other.below.has(step.slot))) continue
+      standOn(other, dependency)
+    }
+  }
+
+  #step(key: string, resource: unknown, path: readonly Definition[]): Step {
+    const found = definitionOf(resource)
+    if (!found) throw notAResource(key, resource, this.#pathNames(path, key))
+    const replacement = this.#overrides.get(found)
+    const definition = replacement?.definition ?? found
+    if (replacement) this.#unused.delete(replacement)
+    const known = this.#steps.get(definition)
+    if (known) return known
+    this.#names.set(definition, definition.options.name ?? found.options.name ?? key)
+    if (path.includes(definition)) throw cycle(this.#pathNames(path.slice(path.indexOf(definition)), this.#names.get(definition)!))
+    this.#meet(definition.kind)
+    const deps = Object.entries(definition.deps ?? {}).map(([name, dep]) => ({
+      key: name,
+      step: this.#step(name, dep, [...path, definition]),
+    }))
+    return this.#add(definition, deps, replacement?.how)
+  }
+
+  #add(definition: Definition, deps: readonly Pick[], replaced: Step['replaced']): Step {
+    const { kind } = definition
+    const slot = this.#sizes.get(kind) ?? 0
+    const name = this.#names.get(definition)!
+    const step: Step = { definition, name, kind, slot, deps, below: new Set(), height: 0, replaced, disposerSeen: false }
+    for (const dep of deps) {
+      if (!isWithin(kind, dep.step.kind)) throw captive(step, dep)
+      if (dep.step.kind === kind) standOn(step, dep.step)
+    }
+    this.#sizes.set(kind, slot + 1)
+    this.#steps.set(definition, step)
+    return step
+  }
+
+  /** Names by first use: the key, unless the options have one. */
+  readonly #names = new Map<Definition, string>()
+
+  #pathNames(path: readonly Definition[], last: string): string[] {
+    return [...path.map((definition) => this.#names.get(definition)!), last]
+  }
+
+  #meet(kind: Kind): void {
+    for (let one: Kind | undefined = kind; one; one = one.parent) {
+      const known = this.#kinds.get(one.name)
+      if (known && known !== one) {
+        throw new StewardError(
+          'ERR_SCOPE_UNKNOWN',
+          `Cannot use two scopes called "${one.name}": they were made by two calls of per('${one.name}', …), make it once and import it`,
+        )
+      }
+      this.#kinds.set(one.name, one)
+    }
+  }
+}
+
+/**
+ * Plans are found by what is wanted, not by the object that says so: `run({ orders }, …)` writes a new one each time.
+ * One level per wanted resource.
+ */
+interface PlanNode {
+  readonly next: Map<unknown, Map<string, PlanNode>>
+  plan: Plan | undefined
+}
+
+function nodeFor(root: PlanNode, wanted: Resources): PlanNode {
+  let node = root
+  for (const key in wanted) {
+    const resource = wanted[key]
+    let byKey = node.next.get(resource)
+    if (!byKey) node.next.set(resource, (byKey = new Map()))
+    let next = byKey.get(key)
+    if (!next) byKey.set(key, (next = { next: new Map(), plan: undefined }))
+    node = next
+  }
+  return node
+}
+
+function innermost(one: Kind, other: Kind): Kind {
+  if (isWithin(one, other)) return one
+  if (isWithin(other, one)) return other
+  throw new StewardError(
+    'ERR_SCOPE_UNKNOWN',
+    `Cannot open resources of the ${one.name} and of the ${other.name} together: neither scope lies within the other, open them apart`,
+  )
+}
+
+function standOn(step: Step, dependency: Step): void {
+  step.below.add(dependency.slot)
+  for (const slot of dependency.below) step.below.add(slot)
+  step.height = Math.max(step.height, dependency.height + 1)
+}
+
+function inOrder(picks: readonly Pick[]): Step[] {
+  const order = new Set<Step>()
+  const visit = (step: Step): void => {
+    if (order.has(step)) return
+    for (const dep of step.deps) visit(dep.step)
+    order.add(step)
+  }
+  for (const pick of picks) visit(pick.step)
+  return [...order]
+}
+
+/** The way from what was wanted to a step: `['users', 'tx', 'pool']`. */
+export function pathTo(plan: Plan, target: Step): string[] {
+  const search = (pick: Pick): string[] | undefined => {
+    if (pick.step === target) return [pick.step.name]
+    for (const dep of pick.step.deps) {
+      const rest = search(dep)
+      if (rest) return [pick.step.name, ...rest]
+    }
+    return undefined
+  }
+  for (const pick of plan.picks) {
+    const path = search(pick)
+    if (path) return path
+  }
+  return [target.name]
+}
+
+function replacementOf(override: Override): Replacement {
+  if (override instanceof Replacement) return override
+  throw new StewardError('ERR_BAD_OPTION', `Cannot use ${describe(override)} in "with": pass what fake(…) or swap(…) returned`)
+}
+
+function notAResource(key: string, found: unknown, path: readonly string[]): StewardError {
+  if (found === undefined) {
+    return new StewardError(
+      'ERR_CYCLE',
+      `Cannot open "${key}": it is undefined where ${path.join(' → ')} names it, most likely because two modules import each other; move what both need into a third module`,
+      { path },
+    )
+  }
+  return new StewardError(
+    'ERR_NOT_A_RESOURCE',
+    `Cannot open "${key}": ${path.length > 1 ? `${path.join(' → ')} leads to ` : 'it is '}${describe(found)}, which is no resource; wrap it: perApp(() => value)`,
+    { path },
+  )
+}
+
+function cycle(path: readonly string[]): StewardError {
+  return new StewardError(
+    'ERR_CYCLE',
+    `Cannot open "${path[0]}": it needs itself, ${path.join(' → ')}; take one of these dependencies away, or move what both need into a resource of its own`,
+    { path },
+  )
+}
+
+function captive(step: Step, dep: Pick): StewardError {
+  return new StewardError(
+    'ERR_CAPTIVE',
+    `Cannot open "${step.name}": it needs "${dep.step.name}", which is closed with its ${dep.step.kind.name}, but this ${step.kind.name} resource would still hold it; make "${step.name}" live shorter or "${dep.step.name}" longer`,
+    { path: [step.name, dep.step.name] },
+  )
+}
