@@ -1,5 +1,5 @@
 import { open, perApp, perRequest } from '../../dist/index.js'
-import { Orders, Tx, User, type Pool } from './shop.ts'
+import { Orders, Tx, User } from './shop.ts'
 import type { Variant } from './variant.ts'
 
 export const steward: Variant = {

@@ -24,20 +24,32 @@ export function milliseconds(duration: Duration, name = 'duration'): number {
   return Number(match[1]) * UNITS[match[2]!]!
 }
 
+/** What deadlines that came from one another share: when the first of them was brought forward, everyone hears of it. */
+interface Origin {
+  at: number
+  readonly waiting: Set<() => void>
+}
+
 /** A point in time that is handed down: every stage inside it asks what is left. */
 export class Deadline {
-  /** When it is, on the world's clock. */
-  readonly at: number
+  readonly #at: number
   readonly #world: World
+  readonly #origin: Origin
 
-  constructor(at: number, world: World = realWorld) {
-    this.at = at
+  constructor(at: number, world: World = realWorld, origin: Origin = { at, waiting: new Set() }) {
+    this.#at = at
     this.#world = world
+    this.#origin = origin
   }
 
   /** A deadline so many milliseconds from now. */
   static in(ms: number, world: World = realWorld): Deadline {
     return new Deadline(world.now() + ms, world)
+  }
+
+  /** When it is, on the world's clock. */
+  get at(): number {
+    return Math.min(this.#at, this.#origin.at)
   }
 
   /** The milliseconds that are left, never negative. */
@@ -47,12 +59,33 @@ export class Deadline {
 
   /** The earlier one of this and `ms` milliseconds from now. */
   atMost(ms: number): Deadline {
-    return new Deadline(Math.min(this.at, this.#world.now() + ms), this.#world)
+    return new Deadline(Math.min(this.at, this.#world.now() + ms), this.#world, this.#origin)
+  }
+
+  /** Brings it forward to `ms` milliseconds from now, for itself and all that came from it; never puts it off. */
+  hurry(ms: number): void {
+    this.#origin.at = Math.min(this.#origin.at, this.#world.now() + ms)
+    for (const rearm of this.#origin.waiting) rearm()
   }
 
   /** Calls `run` when the deadline has come, unless released before. */
   when(run: () => void): () => void {
-    return this.#world.timer(this.remaining, run)
+    const { waiting } = this.#origin
+    const release = (): void => {
+      stop()
+      waiting.delete(rearm)
+    }
+    const come = (): void => {
+      release()
+      run()
+    }
+    const rearm = (): void => {
+      stop()
+      stop = this.#world.timer(this.remaining, come)
+    }
+    let stop = this.#world.timer(this.remaining, come)
+    waiting.add(rearm)
+    return release
   }
 }
 

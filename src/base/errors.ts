@@ -3,8 +3,6 @@
  * *Cannot* + action + quoted subject + colon + what was found + what to do.
  */
 export type ErrorCode =
-  | 'ERR_ALREADY_RUNNING'
-  | 'ERR_APP_NOT_REUSABLE'
   | 'ERR_APP_NOT_USABLE'
   | 'ERR_BAD_OPTION'
   | 'ERR_BAD_REQUEST'

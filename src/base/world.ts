@@ -5,8 +5,8 @@ export type Release = () => void
 export interface World {
   /** Monotonic time in milliseconds. */
   now(): number
-  /** Calls `run` once after `ms` milliseconds, unless released before. Keeps the process alive. */
-  timer(ms: number, run: () => void): Release
+  /** Calls `run` once after `ms` milliseconds, unless released before. Keeps the process alive, unless it is `idle`. */
+  timer(ms: number, run: () => void, idle?: 'idle'): Release
   /** A number in [0, 1). */
   random(): number
 }
@@ -14,9 +14,10 @@ export interface World {
 /** The real clock and the real dice. */
 export const realWorld: World = {
   now: () => performance.now(),
-  timer(ms, run) {
+  timer(ms, run, idle) {
     // A larger delay than 2^31 - 1 ms would fire at once
     const timer = setTimeout(run, Math.min(Math.max(0, ms), 2_147_483_647))
+    if (idle) timer.unref()
     return () => clearTimeout(timer)
   },
   random: () => Math.random(),

@@ -16,8 +16,8 @@ import type { Exchange } from './exchange.ts'
 export type ConnectionState = 'open' | 'last' | 'lingering' | 'gone'
 
 /**
- * What a connection is doing: `busy` with a request, a handler or bytes not yet handed to the kernel; `fresh`: nothing has
- * arrived on it yet; `receiving` a part of a request that no handler has; `idle` between requests; `leaving`.
+ * What a connection is doing: `busy` with a handler, a response, or bytes not yet handed to the kernel; `fresh`: nothing has
+ * arrived on it yet; `receiving` a part of a request that no handler waits for; `idle` between requests; `leaving`.
  */
 export type Phase = 'busy' | 'fresh' | 'receiving' | 'idle' | 'leaving'
 
@@ -26,16 +26,8 @@ export type Stage = 'serving' | 'stopping' | 'spent'
 
 const CONNECTION = Symbol('steward.connection')
 
-/** Node's parser, as far as it tells what has arrived: undocumented, but in every release since 18. */
-interface Parser {
-  /** Milliseconds since the message under way began; 0 between messages. */
-  duration?(): number
-  headersCompleted?(): boolean
-}
-
 interface Carrier {
   [CONNECTION]?: Connection
-  parser?: Parser | null
 }
 
 /** The connection of a socket; `undefined` when it did not come through an `HttpServer`. */
@@ -51,8 +43,10 @@ export class Connection {
   readonly since: number
   /** What is under way, in the order in which the requests came. */
   readonly exchanges: Exchange[] = []
-  /** When the last exchange on it was answered; `since` before that. */
+  /** When the last exchange on it was answered; `since` before that, and while nothing is being stopped. */
   quietSince: number
+  /** When a drain first saw that a part of a request had come; `undefined` while none is seen. */
+  receivingSince: number | undefined = undefined
   state: ConnectionState = 'open'
 
   constructor(socket: Socket, traffic: Traffic) {
@@ -67,12 +61,12 @@ export class Connection {
     return this.exchanges.some(isBusy) || this.socket.writableLength > 0
   }
 
-  /** What it is doing. */
-  get phase(): Phase {
+  /** What it is doing; `between` holds the sockets of the server that are between requests. */
+  phase(between: ReadonlySet<Socket>): Phase {
     if (this.state === 'lingering' || this.state === 'gone') return 'leaving'
     if (this.busy) return 'busy'
     if (this.socket.bytesRead === 0) return 'fresh'
-    return receivingFor(this.socket) > 0 ? 'receiving' : 'idle'
+    return between.has(this.socket) ? 'idle' : 'receiving'
   }
 
   /** May a request that has just arrived reach a handler? Not behind a response that says `Connection: close`. */
@@ -92,7 +86,8 @@ export class Connection {
     if (saysClose(exchange) && this.state === 'open') this.state = 'last'
     if (this.traffic.stage === 'serving') return
     this.quietSince = this.traffic.world.now()
-    this.traffic.changed?.(this)
+    this.receivingSince = undefined
+    this.traffic.changed?.()
   }
 
   /** Nothing of an exchange is under way any more. */
@@ -101,7 +96,7 @@ export class Connection {
     if (this.isLast(exchange)) exchanges.pop()
     else exchanges.splice(exchanges.indexOf(exchange), 1)
     if (this.state === 'gone' && exchanges.length === 0) this.traffic.forget(this)
-    else if (this.traffic.stage !== 'serving') this.traffic.changed?.(this)
+    else if (this.traffic.stage !== 'serving') this.traffic.changed?.()
   }
 }
 
@@ -109,6 +104,8 @@ export class Connection {
 export class Traffic {
   readonly emit: Emit
   readonly world: World
+  /** The sockets that are between requests. */
+  readonly between: () => ReadonlySet<Socket>
   readonly served: Served = { requests: 0, cut: 0, left: 0 }
   readonly connections: Set<Connection> = new Set()
   /** What `waitUntil` was given and has not settled. */
@@ -117,11 +114,12 @@ export class Traffic {
   accepted = 0
   stage: Stage = 'serving'
   /** Called when something has ended, while a stop is under way: set by the drain. */
-  changed: ((connection?: Connection) => void) | undefined = undefined
+  changed: (() => void) | undefined = undefined
 
-  constructor(emit: Emit, world: World) {
+  constructor(emit: Emit, world: World, between: () => ReadonlySet<Socket>) {
     this.emit = emit
     this.world = world
+    this.between = between
   }
 
   /** Takes a socket that was just accepted; it is forgotten when it has closed and nothing on it is under way. */
@@ -163,23 +161,14 @@ export class Traffic {
   /** What is under way; connections that only wait are listed from the moment of a stop. */
   waiting(): Waiting[] {
     const now = this.world.now()
+    const between = this.between()
     const list: Waiting[] = []
-    for (const connection of this.connections) list.push(...waitingOn(connection, now))
+    for (const connection of this.connections) list.push(...waitingOn(connection, between))
     for (const { exchange, since } of this.background) {
       list.push({ kind: 'background', what: exchange.name, age: now - since })
     }
     return list
   }
-}
-
-/** Milliseconds since a request began to arrive that is not yet complete; 0 when none is. */
-export function receivingFor(socket: Socket): number {
-  return (socket as Carrier).parser?.duration?.() ?? 0
-}
-
-/** Has the head of the request that is arriving been received? */
-export function hasWholeHead(socket: Socket): boolean {
-  return (socket as Carrier).parser?.headersCompleted?.() ?? false
 }
 
 /** One listener for all sockets, as with responses. */
@@ -199,12 +188,12 @@ function saysClose(exchange: Exchange): boolean {
   return (exchange.response as { _last?: boolean })._last === true
 }
 
-function waitingOn(connection: Connection, now: number): Waiting[] {
-  const { exchanges, traffic, socket } = connection
+function waitingOn(connection: Connection, between: ReadonlySet<Socket>): Waiting[] {
+  const { exchanges, traffic, socket, since } = connection
   if (exchanges.length > 0) return exchanges.map(waitingFor)
   if (traffic.stage === 'serving' || connection.state === 'gone') return []
-  const what = `${socket.remoteAddress ?? 'a client'} (${connection.phase})`
-  return [{ kind: 'connection', what, age: now - connection.since }]
+  const what = `${socket.remoteAddress ?? 'a client'} (${connection.phase(between)})`
+  return [{ kind: 'connection', what, age: traffic.world.now() - since }]
 }
 
 function waitingFor(exchange: Exchange): Waiting {

@@ -1,10 +1,11 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Deadline } from '../base/deadline.ts'
 import type { Release } from '../base/world.ts'
-import { hasWholeHead, receivingFor, type Connection, type Traffic } from './connections.ts'
+import type { Connection, Phase, Traffic } from './connections.ts'
 import type { Exchange } from './exchange.ts'
 import { linger } from './linger.ts'
 import type { Listener } from './listener.ts'
+import { hasWholeHead } from './parsing.ts'
 import { answerFor } from './refuse.ts'
 
 /** The share of a stop's budget that a drain has. */
@@ -30,6 +31,9 @@ export interface DrainLimits {
 
 /** How long half a head, or a connection on which nothing came, may take: the headers' timeout, but no more than this. */
 const PATIENCE = 5_000
+
+/** How far apart two looks at the connections are at least, in milliseconds. */
+const MOMENT = 5
 
 const RETRY_AFTER = { 'Retry-After': '1' }
 
@@ -65,7 +69,7 @@ export class Drain {
 
   /** Resolves when nothing is under way any more, or `cleanup` has come. */
   async run(): Promise<void> {
-    this.#traffic.changed = (connection) => this.#changed(connection)
+    this.#traffic.changed = () => this.#changed()
     this.#keepLimits()
     this.#lookAtAll()
     void this.#closeListener()
@@ -97,60 +101,69 @@ export class Drain {
     this.#changed()
   }
 
-  /** Something has ended: is that all, or is a connection quiet now? */
-  #changed(connection?: Connection): void {
-    const { connections, background } = this.#traffic
-    if (connection) this.#lookAgain(this.#dueOf(connection))
-    if (!this.#accepting && connections.size === 0 && background.size === 0) this.#over.resolve()
+  /** Something has ended: is that all? Otherwise a connection may have become idle. */
+  #changed(): void {
+    const { connections, background, world } = this.#traffic
+    if (this.#accepting || connections.size > 0 || background.size > 0) {
+      this.#lookAgain(world.now() + Math.min(this.#limits.idle, this.#patience))
+    } else {
+      this.#over.resolve()
+    }
   }
 
-  /** Half-closes every connection whose time is up, and comes back for the others. */
+  /** Parts with every connection whose time is up, and comes back for the others. */
   #lookAtAll(): void {
     this.#look = undefined
+    const due = this.#due()
+    if (due.length > 0) void this.#part(due)
+  }
+
+  /** The connections whose time is up; for the others a look is arranged. */
+  #due(): [Connection, Phase][] {
+    const between = this.#traffic.between()
     const now = this.#traffic.world.now()
+    const due: [Connection, Phase][] = []
     for (const connection of this.#traffic.connections) {
-      const due = this.#dueOf(connection)
-      if (due <= now) void this.#part(connection)
-      else this.#lookAgain(due)
+      const phase = connection.phase(between)
+      const at = this.#dueOf(connection, phase)
+      if (at <= now) due.push([connection, phase])
+      else this.#lookAgain(at)
     }
+    return due
   }
 
   #lookAgain(at: number): void {
     if (at === Infinity || (this.#look && this.#look.at <= at)) return
     this.#look?.release()
-    const wait = at - this.#traffic.world.now()
+    // What is due within a moment is looked at together: every look costs a walk over all connections
+    const wait = Math.max(at - this.#traffic.world.now(), MOMENT)
     this.#look = { at, release: this.#traffic.world.timer(wait, () => this.#lookAtAll()) }
   }
 
   /** When the time of a connection is up; never, while events will tell. */
-  #dueOf(connection: Connection): number {
+  #dueOf(connection: Connection, phase: Phase): number {
     const { t1, idle } = this.#limits
-    switch (connection.phase) {
-      case 'idle':
-        return Math.min(t1.at, Math.max(this.#since, connection.quietSince) + idle)
-      case 'fresh':
-        return Math.min(t1.at, Math.max(this.#since, connection.since) + this.#patience)
-      case 'receiving':
-        return Math.min(t1.at, this.#receivingSince(connection) + this.#patience)
-      default:
-        return Infinity
-    }
+    if (phase === 'busy' || phase === 'leaving') return Infinity
+    const [since, share] =
+      phase === 'idle'
+        ? [connection.quietSince, idle]
+        : [phase === 'fresh' ? connection.since : this.#receivingSince(connection), this.#patience]
+    return Math.min(t1.at, Math.max(this.#since, since) + share)
   }
 
   #receivingSince(connection: Connection): number {
-    const began = this.#traffic.world.now() - receivingFor(connection.socket)
-    return Math.max(this.#since, began)
+    return (connection.receivingSince ??= this.#traffic.world.now())
   }
 
-  /** Parts with a connection, unless a request is in the kernel's buffer: that shows within a whole turn. */
-  async #part(connection: Connection): Promise<void> {
+  /** Parts with connections, unless a request is in the kernel's buffer: that shows within a whole turn. */
+  async #part(connections: [Connection, Phase][]): Promise<void> {
     await turn()
     await turn()
-    const due = this.#dueOf(connection)
-    if (due > this.#traffic.world.now()) return this.#lookAgain(due)
-    const { socket, phase } = connection
-    if (phase === 'receiving' && !hasWholeHead(socket)) socket.write(REQUEST_TIMEOUT)
-    linger(connection)
+    const still = new Map(this.#due())
+    for (const [connection] of connections) {
+      const phase = still.get(connection)
+      if (phase) part(connection, phase)
+    }
   }
 
   /** T1: who has not finished is told to. */
@@ -183,6 +196,13 @@ export class Drain {
     for (const { socket } of this.#traffic.connections) socket.destroy()
     this.#over.resolve()
   }
+}
+
+/** Half-closes a connection on which nothing is under way; half a head is answered 408. */
+function part(connection: Connection, phase: Phase): void {
+  const { socket } = connection
+  if (phase === 'receiving' && !hasWholeHead(socket)) socket.write(REQUEST_TIMEOUT)
+  linger(connection)
 }
 
 /** Answers 503 in the app's place; `false` when it is too late for that, and the connection has to be cut. */

@@ -11,6 +11,7 @@ import { Health, type HealthOptions } from './health.ts'
 import { markLast } from './last.ts'
 import { lingerAtEnd } from './linger.ts'
 import { Listener } from './listener.ts'
+import { betweenRequests } from './parsing.ts'
 
 /** How long an idle connection is kept by default, in milliseconds: longer than the 60 s of the usual balancers. */
 export const KEEP_ALIVE = 75_000
@@ -52,8 +53,9 @@ export class HttpServer {
   #drained: Promise<void> | undefined = undefined
 
   constructor(options: HttpServerOptions) {
-    this.#traffic = new Traffic(options.emit ?? ignore, options.world ?? realWorld)
-    this.server = createServer({ keepAliveTimeout: options.keepAlive ?? KEEP_ALIVE })
+    const server = createServer({ keepAliveTimeout: options.keepAlive ?? KEEP_ALIVE })
+    this.server = server
+    this.#traffic = new Traffic(options.emit ?? ignore, options.world ?? realWorld, () => betweenRequests(server))
     this.#listener = new Listener(this.server, this.#traffic)
     takeOver(this.server, this.#traffic, takerOf(options))
   }
@@ -194,10 +196,10 @@ function ignoreRequest(request: IncomingMessage): boolean {
 }
 
 function destroyed(connection: Connection): Promise<void> {
-  return new Promise((resolve) => {
-    connection.socket.once('close', resolve)
-    connection.socket.destroy()
-  })
+  const { promise, resolve } = Promise.withResolvers<void>()
+  if (connection.socket.closed) resolve()
+  connection.socket.once('close', resolve).destroy()
+  return promise
 }
 
 function ignore(): void {}

@@ -2,11 +2,14 @@ import { Deadline } from '../base/deadline.ts'
 import { describeError, isStewardError, StewardError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
 import { realWorld, type World } from '../base/world.ts'
-import { Graph, pathTo, type Plan } from './graph.ts'
+import { Graph, pathTo, type Plan, type Step } from './graph.ts'
 import { appKind } from './kind.ts'
 import type { Override } from './override.ts'
-import { definitionOf, type AnyResource, type Resources } from './resource.ts'
-import { Failure, Scope, type Inputs, type Root } from './scope.ts'
+import { definitionOf, type Resources } from './resource.ts'
+import { errorsOf, Failure } from './failure.ts'
+import { Scope, type Inputs, type Root } from './scope.ts'
+
+export { errorsOf }
 
 /** What an app scope is made with. */
 export interface AppOptions {
@@ -33,7 +36,8 @@ export class App {
       emit: options.emit ?? (() => {}),
       died: options.died ?? (() => {}),
     }
-    this.scope = new Scope(this.root, appKind, undefined, options.inputs)
+    this.scope = new Scope(this.root, appKind)
+    this.scope.inputs = options.inputs
   }
 
   /**
@@ -43,29 +47,33 @@ export class App {
    *
    * @throws `ERR_OPEN` with the path, the first failure as its cause and every error in order; `ERR_OPEN_ABORTED`
    */
-  async open(wanted: Resources, limits: { signal?: AbortSignal | undefined; rollback: Deadline | number }): Promise<Plan> {
-    const plan = this.graph.plan(wanted)
-    if (plan.kind !== appKind) throw tooShort(plan)
-    const eager = { ...plan, steps: eagerSteps(plan) }
+  async open(wanted: readonly Resources[], limits: OpenLimits): Promise<void> {
+    const plan = eagerPlan(this.graph, wanted)
+    this.scope.failures = []
     try {
       limits.signal?.throwIfAborted()
-      const opening = this.scope.open(eager)
+      const opening = this.scope.open(plan)
       if (opening) await orAborted(opening, limits.signal)
-      return plan
     } catch (error) {
-      const rollback = typeof limits.rollback === 'number' ? Deadline.in(limits.rollback, this.root.world) : limits.rollback
-      throw await this.#undo(eager, error, rollback)
+      throw await this.#undo(plan, error, Deadline.in(limits.rollback, this.root.world))
+    } finally {
+      this.scope.failures = undefined
     }
   }
 
   async #undo(plan: Plan, error: unknown, limit: Deadline): Promise<unknown> {
     const own = error instanceof Failure ? error.error : error
-    const errors = await this.scope.end({ ok: false, error: own }, limit)?.then(() => [], errorsOf)
-    if (!(error instanceof Failure)) return openAborted(error, errors ?? [])
+    const { failures, opening } = this.scope
+    const pending = opening.map((context) => context.name)
+    const closing =
+      (await this.scope.end({ ok: false, error: own }, limit)?.then(() => [], errorsOf)) ?? []
+    const others = new Set([...failures!, ...closing])
+    others.delete(own)
+    if (!(error instanceof Failure)) return openAborted(error, { pending, errors: [...others] })
     const path = pathTo(plan, error.step)
-    return new StewardError('ERR_OPEN', openMessage(path, own, errors ?? []), {
+    return new StewardError('ERR_OPEN', openMessage(path, own, others.size), {
       cause: own,
-      errors: [own, ...(errors ?? [])],
+      errors: [own, ...others],
       path,
     })
   }
@@ -73,31 +81,49 @@ export class App {
 
 /** Overrides of app resources that nothing in this graph stands on are mistakes. @throws `ERR_OVERRIDE_UNUSED` */
 export function checkOverrides(unused: readonly Override[], only?: 'app'): void {
-  const wrong = unused.filter((override) => only === undefined || definitionOf(override.target)!.kind === appKind)
+  const wrong = unused.filter(
+    (override) => only === undefined || definitionOf(override.target)!.kind === appKind,
+  )
   if (wrong.length === 0) return
   const names = wrong.map((override) => definitionOf(override.target)!)
-  const shown = names.map((definition) => `${definition.options.name ? `"${definition.options.name}"` : 'a resource'} of the ${definition.kind.name}`)
+  const shown = names.map(
+    (definition) =>
+      `${definition.options.name ? `"${definition.options.name}"` : 'a resource'} of the ${definition.kind.name}`,
+  )
   throw new StewardError(
     'ERR_OVERRIDE_UNUSED',
     `Cannot apply every override in "with": nothing that was opened stands on ${shown.join(', ')}; take it away, or open what uses it`,
   )
 }
 
-/** Every error that a closing reported, in order. */
-export function errorsOf(error: unknown): readonly unknown[] {
-  return isStewardError(error, 'ERR_CLOSE') ? error.errors : [error]
+/** Limits of a start. */
+export interface OpenLimits {
+  signal?: AbortSignal | undefined
+  /** How long closing what was opened may take when it fails, in milliseconds. */
+  rollback: number
 }
 
-/** The wanted ones without the lazy, which wait for their first use. */
-function eagerSteps(plan: Plan): Plan['steps'] {
-  if (!plan.picks.some((pick) => pick.step.definition.options.lazy)) return plan.steps
-  const needed = new Set<unknown>()
-  const need = (step: Plan['steps'][number]): void => {
-    needed.add(step)
+/**
+ * The app resources that are to be open before the first request: those wanted, and those that wanted resources of shorter
+ * scopes stand on; a lazy one only where an eager one stands on it. The picks are all that was wanted, for paths.
+ */
+function eagerPlan(graph: Graph, wanted: readonly Resources[]): Plan {
+  const picks = wanted.flatMap((one) => graph.plan(one).picks)
+  const eager = new Set<Step>()
+  const need = (step: Step): void => {
+    if (eager.has(step)) return
     for (const dep of step.deps) need(dep.step)
+    eager.add(step)
   }
-  for (const { step } of plan.picks) if (!step.definition.options.lazy) need(step)
-  return plan.steps.filter((step) => needed.has(step))
+  const seen = new Set<Step>()
+  const look = (step: Step): void => {
+    if (seen.has(step)) return
+    seen.add(step)
+    if (step.kind.depth > 0) for (const dep of step.deps) look(dep.step)
+    else if (!step.definition.options.lazy) need(step)
+  }
+  for (const { step } of picks) look(step)
+  return { kind: appKind, steps: [...eager], picks }
 }
 
 async function orAborted(opening: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
@@ -112,24 +138,25 @@ async function orAborted(opening: Promise<void>, signal: AbortSignal | undefined
   }
 }
 
-function openMessage(path: readonly string[], error: unknown, undoing: readonly unknown[]): string {
-  const also = undoing.length > 0 ? ` (and ${undoing.length} more while closing what was open)` : ''
+function openMessage(path: readonly string[], error: unknown, others: number): string {
+  const also = others > 0 ? ` (and ${others} more, in "errors")` : ''
   const way = path.length > 1 ? ` (${path.join(' → ')})` : ''
   return `Cannot open "${path.at(-1)}"${way}: ${describeError(error)}${also}`
 }
 
-function openAborted(reason: unknown, errors: readonly unknown[]): StewardError {
-  if (isStewardError(reason) && reason.code !== 'ERR_STOPPING' && reason.code !== 'ERR_OPEN_TIMEOUT') return reason
-  return new StewardError('ERR_OPEN_ABORTED', `Cannot finish opening: ${describeError(reason)}`, { cause: reason, errors })
+interface Unfinished {
+  /** What was still opening. */
+  readonly pending: readonly string[]
+  readonly errors: readonly unknown[]
 }
 
-function tooShort(plan: Plan): StewardError {
-  const short = plan.picks.find((pick) => pick.step.kind !== appKind)!
+function openAborted(reason: unknown, { pending, errors }: Unfinished): StewardError {
+  if (isStewardError(reason, 'ERR_SCOPE_CLOSED')) return reason
+  const waited =
+    pending.length > 0 ? ` (still opening: ${pending.map((name) => `"${name}"`).join(', ')})` : ''
   return new StewardError(
-    'ERR_CAPTIVE',
-    `Cannot open "${short.key}" with the app: it is closed with its ${short.step.kind.name}; inject it into a handler, or use run({ ${short.key} }, …)`,
+    'ERR_OPEN_ABORTED',
+    `Cannot finish opening: ${describeError(reason)}${waited}`,
+    { cause: reason, errors },
   )
 }
-
-/** Any resource record, typed for internal use. */
-export type AnyResources = Record<string, AnyResource>

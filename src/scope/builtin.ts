@@ -1,8 +1,9 @@
 import { StewardError } from '../base/errors.ts'
 import { appKind, requestKind, type Kind } from './kind.ts'
-import type { OpenContext } from './opener.ts'
+import type { OpenContext } from './context.ts'
 import { define, type Resource } from './resource.ts'
 import { runIn, type Run } from './run.ts'
+import type { Scope } from './scope.ts'
 
 /** Aborted when the shutdown has begun: long polls, loops and streams end by themselves when they look at it. */
 export const stopping: Resource<AbortSignal, 'app'> = input(appKind, 'stopping')
@@ -12,12 +13,13 @@ export const signal: Resource<AbortSignal, 'request'> = input(requestKind, 'sign
 
 /** Opens resources for a piece of work in a handler scope of its own: a message, a batch, a retry. */
 export const run: Resource<Run, 'request'> = define(requestKind, {
-  open: (context) => {
-    const { scope } = context as OpenContext
-    return ((wanted, work) => runIn(scope, wanted, work)) as Run
-  },
-  options: { name: 'run' } as never,
+  open: (context) => runFrom((context as OpenContext).scope),
+  options: { name: 'run' },
 })
+
+function runFrom(scope: Scope): Run {
+  return (wanted, work) => runIn(scope, wanted, work as (values: never) => ReturnType<typeof work>)
+}
 
 /**
  * A resource that takes what its scope was entered with.
@@ -30,7 +32,7 @@ export function input<Value, Scope extends string, Needs extends string = never>
 ): Resource<Value, Scope, Needs> {
   return define(kind, {
     input: name,
-    options: { name } as never,
+    options: { name },
     open: (context) => {
       const value = (context as OpenContext).scope.input(name)
       if (value !== undefined) return value

@@ -1,89 +1,255 @@
 import { atMost, Deadline } from '../base/deadline.ts'
-import { StewardError } from '../base/errors.ts'
+import {
+  childTimeout,
+  closeFailure,
+  closeTimeout,
+  errorsOf,
+  openingUnstopped,
+  scopeClosed,
+} from './failure.ts'
 import type { Held } from './opener.ts'
 import type { Ending } from './resource.ts'
-import { scopeClosed, type Scope } from './scope.ts'
+import type { Scope } from './scope.ts'
 
 /**
  * Closes a scope: asks its openers to stop, ends the scopes within it, waits for what is opening, then closes what it
  * holds. Each is closed as soon as all that stand on it are closed; branches at the same time. One failure or late close
  * stops no other. Gives nothing when all of it was synchronous and went well.
  */
-export function closeScope(scope: Scope, ending: Ending, limit?: Deadline): Promise<void> | undefined {
-  if (scope.isBusy) return closeBusy(scope, ending, limit)
-  return closeHeld(scope, { ending, limit, errors: undefined })
+export function closeScope(
+  scope: Scope,
+  ending: Ending,
+  limit?: Deadline,
+): Promise<void> | undefined {
+  const closing = new Closing(scope, ending, limit)
+  return scope.isBusy ? closing.startBusy() : closing.start()
 }
 
-interface Closing {
-  readonly ending: Ending
-  readonly limit: Deadline | undefined
+/**
+ * One scope's closing. Held by the promises of the closes under way; over when the last of them has settled.
+ *
+ * What is still closing blocks what it stands on; each that has closed lets go of those. A scope in which all closes are
+ * synchronous needs none of that.
+ */
+class Closing {
+  readonly #scope: Scope
+  readonly #ending: Ending
+  readonly #limit: Deadline | undefined
   /** In closing order. */
-  errors: unknown[] | undefined
-}
+  #errors: unknown[] | undefined = undefined
+  /** How many are being closed, or wait for those that stand on them. */
+  #unfinished = 0
+  /** By slot: how many that stand on it are not closed yet. */
+  #blockers: number[] | undefined = undefined
+  /** Blocked ones, those that stand on others first. */
+  #waiting: Held[] = NOTHING
+  #over: PromiseWithResolvers<void> | undefined = undefined
 
-async function closeBusy(scope: Scope, ending: Ending, limit?: Deadline): Promise<void> {
-  const errors: unknown[] = []
-  for (const context of scope.opening) context.abort(scopeClosed(scope, `open "${context.name}"`))
-  const cut: Ending = { ok: false, error: scopeClosed(scope, 'go on') }
-  await Promise.all(scope.children.map((child) => endChild(child, cut, { limit, errors })))
-  await settleOpening(scope, limit, errors)
-  await closeHeld(scope, { ending, limit, errors })
-}
-
-async function endChild(child: Scope, ending: Ending, given: { limit: Deadline | undefined; errors: unknown[] }): Promise<void> {
-  try {
-    await child.end(ending, given.limit)
-  } catch (error) {
-    given.errors.push(error)
+  constructor(scope: Scope, ending: Ending, limit: Deadline | undefined) {
+    this.#scope = scope
+    this.#ending = ending
+    this.#limit = limit
+    this.#errors = scope.deaths
   }
-}
 
-/** What is opening gets its time to see the signal; past that it is named, and closed when it comes. */
-async function settleOpening(scope: Scope, limit: Deadline | undefined, errors: unknown[]): Promise<void> {
-  const { world, emit } = scope.root
-  const pending = scope.opening
-  if (pending.length === 0) return
-  const began = world.now()
-  const settled = Promise.all(pending.map((context) => context.over()))
-  if (!limit) return void (await settled)
-  if ((await atMost(settled, limit.atMost(limit.remaining / 2))) === 'done') return
-  for (const { name } of scope.opening) {
-    emit({ type: 'resource.late', name, doing: 'opening', after: world.now() - began })
-    errors.push(
-      new StewardError('ERR_OPEN_TIMEOUT', `Cannot stop the opening of "${name}": it did not heed its signal; it is closed when it comes`),
+  /** Closes what the scope holds, the last opened first. */
+  start(): Promise<void> | undefined {
+    const held = inOpeningOrder(this.#scope)
+    for (let index = held.length - 1; index >= 0; index--) {
+      const one = held[index]!
+      if (this.#isBlocked(one)) this.#wait(one)
+      else if (!this.#close(one)) this.#block(one)
+    }
+    if (this.#unfinished > 0) return (this.#over = Promise.withResolvers()).promise
+    // An error becomes a rejection all the same, so that callers have one way to hear of it
+    const failure = this.#leave()
+    return failure && Promise.reject(failure.error)
+  }
+
+  async startBusy(): Promise<void> {
+    const scope = this.#scope
+    for (const context of scope.opening) context.abort(scopeClosed(scope, `open "${context.name}"`))
+    await Promise.all(scope.children.map((child) => this.#endChild(child)))
+    await this.#settleOpening()
+    await this.start()
+  }
+
+  /** An error of a child that was ended before is told to whoever did so. */
+  async #endChild(child: Scope): Promise<void> {
+    const isOurs = child.state === 'open'
+    const limit = this.#limit && half(this.#limit)
+    const cut = { ok: false, error: scopeClosed(this.#scope, 'go on') } as const
+    try {
+      const ended = child.end(cut, limit)
+      if (!ended) return
+      if (limit && (await atMost(ended, limit)) === 'late') this.#keep(childTimeout(child))
+      else await ended
+    } catch (error) {
+      if (isOurs) for (const one of errorsOf(error)) this.#keep(one)
+    }
+  }
+
+  /** What is opening gets its time to see the signal; past that it is named, and closed when it comes. */
+  async #settleOpening(): Promise<void> {
+    const scope = this.#scope
+    const { world, emit } = scope.root
+    const pending = scope.opening
+    if (pending.length === 0) return
+    const began = world.now()
+    const settled = Promise.all(pending.map((context) => context.over()))
+    if (!this.#limit) return void (await settled)
+    if ((await atMost(settled, half(this.#limit))) === 'done') return
+    for (const context of scope.opening) {
+      const error = openingUnstopped(context.name)
+      emit({
+        type: 'resource.late',
+        name: context.name,
+        doing: 'opening',
+        after: world.now() - began,
+      })
+      this.#keep(error)
+      scope.reject(context, error)
+    }
+  }
+
+  #isBlocked(held: Held): boolean {
+    return this.#blockers !== undefined && this.#blockers[held.step.slot]! > 0
+  }
+
+  #wait(held: Held): void {
+    if (this.#waiting === NOTHING) this.#waiting = []
+    this.#waiting.push(held)
+    this.#block(held)
+  }
+
+  /** It is not closed yet, so nothing that it stands on may be. */
+  #block({ step }: Held): void {
+    this.#unfinished++
+    if (step.below.size === 0) return
+    const blockers = (this.#blockers ??= [])
+    for (const slot of step.below) blockers[slot] = (blockers[slot] ?? 0) + 1
+  }
+
+  #unblock({ step }: Held): void {
+    this.#unfinished--
+    for (const slot of step.below) this.#blockers![slot]!--
+  }
+
+  /** A close that was waited for is over: those that waited for it follow, in order. */
+  #closed(held: Held, began: number, failed?: { readonly error: unknown }): void {
+    this.#tellClosed(held, began, failed)
+    this.#unblock(held)
+    const waiting = this.#waiting
+    if (waiting.length > 0) {
+      this.#waiting = []
+      for (const one of waiting) {
+        if (this.#isBlocked(one)) this.#waiting.push(one)
+        else if (this.#close(one)) this.#unblock(one)
+      }
+    }
+    if (this.#unfinished === 0) this.#finish()
+  }
+
+  #finish(): void {
+    const failure = this.#leave()
+    if (failure) this.#over!.reject(failure.error)
+    else this.#over!.resolve()
+  }
+
+  #leave(): { readonly error: unknown } | undefined {
+    this.#scope.left()
+    return this.#errors && { error: closeFailure(this.#scope, this.#errors) }
+  }
+
+  #keep(error: unknown): void {
+    ;(this.#errors ??= []).push(error)
+  }
+
+  /** Closes one; was it synchronous? Else its end is told to `#closed`. */
+  #close(held: Held): boolean {
+    const began = this.#tellClosing(held)
+    const done = this.#end(held, began)
+    if (!done) return true
+    const limit = limitOf(held, this.#scope, this.#limit)
+    const inTime = limit ? this.#inTime({ held, began, done }, limit) : done
+    inTime.then(
+      () => this.#closed(held, began),
+      (error: unknown) => this.#closed(held, began, { error }),
     )
+    return false
+  }
+
+  /** Gives nothing when it was synchronous, well or not. */
+  #end(held: Held, began: number): Promise<unknown> | undefined {
+    const scope = this.#scope
+    scope.disposing = true
+    try {
+      const done = held.end(this.#ending)
+      if (done) return done
+      this.#tellClosed(held, began)
+    } catch (error) {
+      this.#tellClosed(held, began, { error })
+    } finally {
+      scope.disposing = false
+    }
+    return undefined
+  }
+
+  async #inTime({ held, began, done }: Ongoing, limit: Deadline): Promise<void> {
+    if ((await atMost(done, limit)) === 'done') return
+    const { world, emit } = this.#scope.root
+    const { name } = held.step
+    const after = world.now() - began
+    emit({ type: 'resource.late', name, doing: 'closing', after })
+    done.catch((error: unknown) =>
+      emit({
+        type: 'error',
+        message: `"${name}" had been abandoned, and then its close failed`,
+        error,
+      }),
+    )
+    throw closeTimeout(name, after)
+  }
+
+  #tellClosing({ step }: Held): number {
+    const { root, kind } = this.#scope
+    if (kind.depth > 0) return step.definition.closeTimeout === undefined ? 0 : root.world.now()
+    root.emit({ type: 'resource.closing', name: step.name })
+    return root.world.now()
+  }
+
+  #tellClosed({ step }: Held, began: number, failed?: { readonly error: unknown }): void {
+    if (failed) this.#keep(failed.error)
+    const { root, kind } = this.#scope
+    if (kind.depth > 0) return
+    root.emit({
+      type: 'resource.closed',
+      name: step.name,
+      took: root.world.now() - began,
+      ...failed,
+    })
   }
 }
 
-function closeHeld(scope: Scope, closing: Closing): Promise<void> | undefined {
-  const held = inOpeningOrder(scope)
-  let blockers: Promise<void>[][] | undefined
-  let all: Promise<void>[] | undefined
-  for (let index = held.length - 1; index >= 0; index--) {
-    const one = held[index]!
-    const before = blockers?.[one.step.slot]
-    const done = before
-      ? Promise.all(before).then(() => closeOne(scope, one, closing))
-      : closeOne(scope, one, closing)
-    if (!done) continue
-    ;(all ??= []).push(done)
-    if (one.step.below.size === 0) continue
-    blockers ??= []
-    for (const slot of one.step.below) (blockers[slot] ??= []).push(done)
-  }
-  if (!all) return closedNow(scope, closing)
-  return (all.length === 1 ? all[0]! : Promise.all(all)).then(() => closed(scope, closing))
+/** A close under way. */
+interface Ongoing {
+  readonly held: Held
+  readonly began: number
+  readonly done: Promise<unknown>
 }
 
-/** All of it was synchronous: an error becomes a rejection all the same, so that callers have one way to hear of it. */
-function closedNow(scope: Scope, closing: Closing): Promise<void> | undefined {
-  scope.left()
-  return closing.errors?.length ? Promise.reject(failure(scope, closing.errors)) : undefined
+const NOTHING: Held[] = []
+
+function half(limit: Deadline): Deadline {
+  return limit.atMost(limit.remaining / 2)
 }
 
-function closed(scope: Scope, closing: Closing): void {
-  scope.left()
-  if (closing.errors?.length) throw failure(scope, closing.errors)
+/** Its own limit, within its share of what is left: what stands below it must have time to close too. */
+function limitOf({ step }: Held, scope: Scope, limit: Deadline | undefined): Deadline | undefined {
+  const own = step.definition.closeTimeout
+  if (!limit) return own === undefined ? undefined : Deadline.in(own, scope.root.world)
+  const share = limit.remaining / (1 + step.height)
+  return limit.atMost(own === undefined ? share : Math.min(own, share))
 }
 
 /** The order of opening is one in which everything comes after what it stands on, unless that was found out later. */
@@ -102,86 +268,4 @@ function inOpeningOrder(scope: Scope): readonly Held[] {
   }
   for (const held of opened) visit(held)
   return [...order]
-}
-
-const NOTHING: readonly Held[] = []
-
-/** Closes one; never rejects: its error is kept. Gives nothing when it was synchronous. */
-function closeOne(scope: Scope, held: Held, closing: Closing): Promise<void> | undefined {
-  const ongoing: Ongoing = { held, began: scope.kind.depth === 0 ? tellClosing(scope, held) : 0 }
-  try {
-    const done = held.end(closing.ending)
-    const limit = done && limitOf(held, scope, closing.limit)
-    if (limit) return closeInTime(scope, { ...ongoing, done }, { closing, limit })
-    if (done) return done.then(() => tellClosed(scope, ongoing), (error: unknown) => keep(scope, ongoing, { closing, error }))
-    tellClosed(scope, ongoing)
-  } catch (error) {
-    keep(scope, ongoing, { closing, error })
-  }
-  return undefined
-}
-
-interface Ongoing {
-  readonly held: Held
-  readonly began: number
-}
-
-function keep(scope: Scope, ongoing: Ongoing, { closing, error }: { closing: Closing; error: unknown }): void {
-  ;(closing.errors ??= []).push(error)
-  tellClosed(scope, ongoing, { error })
-}
-
-async function closeInTime(
-  scope: Scope,
-  ongoing: Ongoing & { readonly done: Promise<void> },
-  { closing, limit }: { closing: Closing; limit: Deadline },
-): Promise<void> {
-  try {
-    if ((await atMost(ongoing.done, limit)) === 'late') throw closeLate(scope, ongoing)
-    tellClosed(scope, ongoing)
-  } catch (error) {
-    keep(scope, ongoing, { closing, error })
-  }
-}
-
-/** Its own limit, within its share of what is left: what stands below it must have time to close too. */
-function limitOf(held: Held, scope: Scope, limit: Deadline | undefined): Deadline | undefined {
-  const own = held.step.definition.closeTimeout
-  if (!limit) return own === undefined ? undefined : Deadline.in(own, scope.root.world)
-  const share = limit.remaining / (1 + held.step.height)
-  return limit.atMost(own === undefined ? share : Math.min(own, share))
-}
-
-function closeLate(scope: Scope, { held, done, began }: Ongoing & { readonly done: Promise<void> }): StewardError {
-  const { world, emit } = scope.root
-  const { name } = held.step
-  const after = world.now() - began
-  emit({ type: 'resource.late', name, doing: 'closing', after })
-  done.catch((error) => emit({ type: 'error', message: `"${name}" had been abandoned, and then its close failed`, error }))
-  return new StewardError(
-    'ERR_CLOSE_TIMEOUT',
-    `Cannot wait for the close of "${name}": it was not closed after ${Math.round(after)} ms; raise its closeTimeout, or the graceful timeout, or see what it waits for`,
-    { path: [name] },
-  )
-}
-
-function tellClosing(scope: Scope, held: Held): number {
-  scope.root.emit({ type: 'resource.closing', name: held.step.name })
-  return scope.root.world.now()
-}
-
-function tellClosed(scope: Scope, { held, began }: Ongoing, failed?: { error: unknown }): void {
-  if (scope.kind.depth > 0) return
-  const took = scope.root.world.now() - began
-  scope.root.emit({ type: 'resource.closed', name: held.step.name, took, ...failed })
-}
-
-/** One error is handed on as it is; several become one that has them all. */
-function failure(scope: Scope, errors: readonly unknown[]): unknown {
-  if (errors.length === 1) return errors[0]
-  return new StewardError(
-    'ERR_CLOSE',
-    `Cannot close the ${scope.kind.name} scope cleanly: ${errors.length} of its closes failed; each is in "errors"`,
-    { errors, cause: errors[0] },
-  )
 }

@@ -119,7 +119,11 @@ export class Graph {
     const known = this.#steps.get(definition)
     if (known) return known
     this.#names.set(definition, definition.options.name ?? found.options.name ?? key)
-    if (path.includes(definition)) throw cycle(this.#pathNames(path.slice(path.indexOf(definition)), this.#names.get(definition)!))
+    if (path.includes(definition)) {
+      throw cycle(
+        this.#pathNames(path.slice(path.indexOf(definition)), this.#names.get(definition)!),
+      )
+    }
     this.#meet(definition.kind)
     const deps = Object.entries(definition.deps ?? {}).map(([name, dep]) => ({
       key: name,
@@ -132,7 +136,17 @@ export class Graph {
     const { kind } = definition
     const slot = this.#sizes.get(kind) ?? 0
     const name = this.#names.get(definition)!
-    const step: Step = { definition, name, kind, slot, deps, below: new Set(), height: 0, replaced, disposerSeen: false }
+    const step: Step = {
+      definition,
+      name,
+      kind,
+      slot,
+      deps,
+      below: new Set(),
+      height: 0,
+      replaced,
+      disposerSeen: false,
+    }
     for (const dep of deps) {
       if (!isWithin(kind, dep.step.kind)) throw captive(step, dep)
       if (dep.step.kind === kind) standOn(step, dep.step)
@@ -230,7 +244,10 @@ export function pathTo(plan: Plan, target: Step): string[] {
 
 function replacementOf(override: Override): Replacement {
   if (override instanceof Replacement) return override
-  throw new StewardError('ERR_BAD_OPTION', `Cannot use ${describe(override)} in "with": pass what fake(…) or swap(…) returned`)
+  throw new StewardError(
+    'ERR_BAD_OPTION',
+    `Cannot use ${describe(override)} in "with": pass what fake(…) or swap(…) returned`,
+  )
 }
 
 function notAResource(key: string, found: unknown, path: readonly string[]): StewardError {
@@ -256,7 +273,8 @@ function cycle(path: readonly string[]): StewardError {
   )
 }
 
-function captive(step: Step, dep: Pick): StewardError {
+/** The error of a resource that would outlive what it stands on. */
+export function captive(step: Step, dep: Pick): StewardError {
   return new StewardError(
     'ERR_CAPTIVE',
     `Cannot open "${step.name}": it needs "${dep.step.name}", which is closed with its ${dep.step.kind.name}, but this ${step.kind.name} resource would still hold it; make "${step.name}" live shorter or "${dep.step.name}" longer`,

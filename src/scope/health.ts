@@ -23,7 +23,9 @@ const CHECK_LIMIT = 5_000
 /** Asks every open resource of the app that has a `check`: in parallel, each at most 5 s; one failure hides no other. */
 export async function health(app: App): Promise<HealthReport> {
   const steps = app.graph.steps.filter((step) => isChecked(app, step))
-  const checks = await Promise.all(steps.map(async (step) => [step.name, await check(app, step)] as const))
+  const checks = await Promise.all(
+    steps.map(async (step) => [step.name, await check(app, step)] as const),
+  )
   return {
     ok: checks.every(([, one]) => one.ok),
     ready: checks.every(([, one]) => one.ok || !one.critical),
@@ -32,7 +34,11 @@ export async function health(app: App): Promise<HealthReport> {
 }
 
 function isChecked(app: App, step: Step): boolean {
-  return step.kind === app.scope.kind && step.definition.options.check !== undefined && app.scope.has(step)
+  return (
+    step.kind === app.scope.kind &&
+    step.definition.options.check !== undefined &&
+    app.scope.has(step)
+  )
 }
 
 async function check(app: App, step: Step): Promise<Check> {
@@ -40,7 +46,10 @@ async function check(app: App, step: Step): Promise<Check> {
   const began = world.now()
   const { critical = false } = step.definition.options
   const controller = new AbortController()
-  const run = step.definition.options.check as (value: unknown, context: { signal: AbortSignal }) => unknown
+  const run = step.definition.options.check as (
+    value: unknown,
+    context: { signal: AbortSignal },
+  ) => unknown
   const work = (async () => run(app.scope.valueOf(step), { signal: controller.signal }))()
   try {
     const late = (await atMost(work, Deadline.in(CHECK_LIMIT, world))) === 'late'
@@ -53,5 +62,8 @@ async function check(app: App, step: Step): Promise<Check> {
 }
 
 function checkLate(step: Step): StewardError {
-  return new StewardError('ERR_CHECK_TIMEOUT', `Cannot say that "${step.name}" is well: its check gave no answer in ${CHECK_LIMIT} ms`)
+  return new StewardError(
+    'ERR_CHECK_TIMEOUT',
+    `Cannot say that "${step.name}" is well: its check gave no answer in ${CHECK_LIMIT} ms`,
+  )
 }

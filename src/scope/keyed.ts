@@ -1,11 +1,13 @@
 import { milliseconds, type Duration } from '../base/deadline.ts'
 import { describe, StewardError } from '../base/errors.ts'
 import type { Release } from '../base/world.ts'
-import type { Step } from './graph.ts'
-import { appKind, kindWithin } from './kind.ts'
-import type { OpenContext } from './opener.ts'
+import { captive, type Pick, type Step } from './graph.ts'
+import { appKind, instanceKind } from './kind.ts'
+import type { OpenContext } from './context.ts'
 import { define, definitionOf, type Definition, type Ending, type Resource } from './resource.ts'
-import { Failure, type Scope } from './scope.ts'
+import { withCloseErrors } from './run.ts'
+import { Failure, scopeClosed } from './failure.ts'
+import type { Scope } from './scope.ts'
 
 /** One instance per key, shared by everyone who uses that key: tenants, shards, parametrised dependencies. */
 export interface Keyed<in Key, out Value> {
@@ -59,7 +61,10 @@ export function keyed<Key, Value>(
   options: KeyedOptions = {},
 ): Resource<Keyed<Key, Value>, 'app'> {
   if (typeof make !== 'function') {
-    throw new StewardError('ERR_BAD_OPTION', `Cannot make a keyed resource of ${describe(make)}: pass a function from the key to a resource`)
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot make a keyed resource of ${describe(make)}: pass a function from the key to a resource`,
+    )
   }
   const { idle, ...rest } = options
   const idleFor = idle === undefined ? undefined : milliseconds(idle, 'idle')
@@ -83,8 +88,6 @@ interface Instance {
   stopIdling: Release | undefined
 }
 
-const instanceKind = kindWithin('instance', appKind)
-
 class Registry implements Keyed<unknown, unknown> {
   readonly #instances = new Map<unknown, Instance>()
   /** Instances that are being closed: their key opens again only afterwards. */
@@ -92,6 +95,8 @@ class Registry implements Keyed<unknown, unknown> {
   readonly #context: OpenContext
   readonly #make: (key: unknown) => unknown
   readonly #idle: number | undefined
+  /** Is `close` waiting for every instance? It reports their errors then. */
+  #isEnding = false
 
   constructor(context: OpenContext, make: (key: unknown) => unknown, idle: number | undefined) {
     this.#context = context
@@ -125,9 +130,12 @@ class Registry implements Keyed<unknown, unknown> {
   }
 
   async close(): Promise<void> {
-    for (const key of [...this.#instances.keys()]) this.#end(key)
+    this.#isEnding = true
+    for (const key of this.#instances.keys()) this.#end(key)
     const results = await Promise.allSettled(this.#closing.values())
-    const errors = results.filter((result) => result.status === 'rejected').map((result) => result.reason)
+    const errors = results
+      .filter((result) => result.status === 'rejected')
+      .map((result) => result.reason)
     if (errors.length === 1) throw errors[0]
     if (errors.length > 1) {
       throw new StewardError(
@@ -139,7 +147,9 @@ class Registry implements Keyed<unknown, unknown> {
   }
 
   async #acquire(key: unknown): Promise<Instance> {
-    await this.#closing.get(key)?.catch(() => {})
+    for (let closing = this.#closing.get(key); closing; closing = this.#closing.get(key)) {
+      await closing.catch(() => {})
+    }
     const instance = this.#instances.get(key) ?? this.#open(key)
     instance.users++
     instance.stopIdling?.()
@@ -149,12 +159,13 @@ class Registry implements Keyed<unknown, unknown> {
     } catch (error) {
       instance.users--
       if (this.#instances.get(key) === instance) this.#instances.delete(key)
-      throw error instanceof Failure ? error.error : error
+      throw error
     }
   }
 
   #open(key: unknown): Instance {
     const app = this.#context.scope
+    if (app.state !== 'open') throw scopeClosed(app, `open "${this.#context.name}(${String(key)})"`)
     const step = this.#stepFor(key)
     const scope = app.attach(instanceKind)
     const ready = openInstance(scope, app, step)
@@ -169,14 +180,20 @@ class Registry implements Keyed<unknown, unknown> {
     if (!definition || definition.kind !== appKind) throw notPerApp(name)
     const { graph } = this.#context.scope.root
     const { picks } = graph.plan(depsOf(definition))
-    for (const { step } of picks) graph.grow(this.#context.step, step)
-    return { definition, name, kind: instanceKind, slot: 0, deps: picks, below: new Set(), height: 0, replaced: undefined, disposerSeen: false }
+    const step = stepOf(definition, name, picks)
+    for (const pick of picks) {
+      if (pick.step.kind !== appKind) throw captive(step, pick)
+      graph.grow(this.#context.step, pick.step)
+    }
+    return step
   }
 
   #release(key: unknown, instance: Instance): void {
     instance.users--
-    if (instance.users > 0 || this.#idle === undefined || this.#instances.get(key) !== instance) return
-    instance.stopIdling = this.#context.scope.root.world.timer(this.#idle, () => this.#end(key))
+    if (instance.users > 0 || this.#idle === undefined || this.#instances.get(key) !== instance) {
+      return
+    }
+    instance.stopIdling = this.#context.scope.root.world.timer(this.#idle, () => this.#end(key), 'idle')
   }
 
   #end(key: unknown): void {
@@ -187,14 +204,31 @@ class Registry implements Keyed<unknown, unknown> {
     const closing = ended.finally(() => {
       if (this.#closing.get(key) === closing) this.#closing.delete(key)
     })
-    // Reported by close() when it is waiting; else here
-    closing.catch((error) => this.#tell(key, error))
+    closing.catch((error) => this.#isEnding || this.#tell(key, error))
     this.#closing.set(key, closing)
   }
 
   #tell(key: unknown, error: unknown): void {
     const { emit } = this.#context.scope.root
-    emit({ type: 'error', message: `Closing "${this.#context.name}(${String(key)})" failed`, error })
+    emit({
+      type: 'error',
+      message: `Closing "${this.#context.name}(${String(key)})" failed`,
+      error,
+    })
+  }
+}
+
+function stepOf(definition: Definition, name: string, deps: readonly Pick[]): Step {
+  return {
+    definition,
+    name,
+    kind: instanceKind,
+    slot: 0,
+    deps,
+    below: new Set(),
+    height: 0,
+    replaced: undefined,
+    disposerSeen: false,
   }
 }
 
@@ -204,18 +238,26 @@ async function openInstance(scope: Scope, app: Scope, step: Step): Promise<void>
     await app.open(graph.plan(depsOf(step.definition)))
     await scope.open({ kind: instanceKind, steps: [step], picks: [{ key: 'value', step }] })
   } catch (error) {
-    await scope.end({ ok: false, error })
-    throw error
+    const own = error instanceof Failure ? error.error : error
+    const closed = scope.end({ ok: false, error: own })
+    throw closed
+      ? await closed.then(
+          () => own,
+          (closeError: unknown) => withCloseErrors(own, closeError),
+        )
+      : own
   }
 }
 
 const NOTHING = {}
 
 function depsOf(definition: Definition): Record<string, never> {
-  return (definition.deps ?? NOTHING) as Record<string, never>
+  return definition.deps ?? NOTHING
 }
 
 function notPerApp(name: string): StewardError {
-  return new StewardError('ERR_NOT_A_RESOURCE', `Cannot open "${name}": its function gave no resource of the app, return perApp(…)`)
+  return new StewardError(
+    'ERR_NOT_A_RESOURCE',
+    `Cannot open "${name}": its function gave no resource of the app, return perApp(…)`,
+  )
 }
-

@@ -17,6 +17,9 @@ export const requestKind: Kind = kindWithin('request', appKind)
 /** Ends when the handler returns, before the response leaves. */
 export const handlerKind: Kind = kindWithin('handler', requestKind)
 
+/** The lifetime of one instance of a `keyed` resource: who holds it is that resource. */
+export const instanceKind: Kind = kindWithin('instance', appKind)
+
 /** A kind inside another one. */
 export function kindWithin(name: string, parent: Kind): Kind {
   return { name, parent, depth: parent.depth + 1 }

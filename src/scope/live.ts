@@ -3,14 +3,16 @@ import { describe, StewardError } from '../base/errors.ts'
 import { EventStream, type Events, type ServiceEvent } from '../base/events.ts'
 import type { World } from '../base/world.ts'
 import { App, checkOverrides } from './app.ts'
+import { closeFailure, errorsOf, scopeClosed } from './failure.ts'
 import type { Plan } from './graph.ts'
 import { health, type HealthReport } from './health.ts'
 import { watchLeaks } from './leaks.ts'
+import { appKind, isWithin } from './kind.ts'
 import type { Override } from './override.ts'
 import { picture, type PictureFormat } from './picture.ts'
 import type { Ending, Fitting, Outlived, Per, Resources, Values } from './resource.ts'
-import { endTo, enterTo, runIn, withCloseErrors } from './run.ts'
-import { scopeClosed, type Scope } from './scope.ts'
+import { endWithin, enterTo, runIn } from './run.ts'
+import type { Scope } from './scope.ts'
 
 /** How `open` goes about it. */
 export interface OpenOptions {
@@ -109,11 +111,12 @@ export async function open<const Wanted extends Resources>(
     inputs: { stopping: stop.signal, signal: stop.signal },
     died: (name, error) => events.emit({ type: 'error', message: `"${name}" has died`, error }),
   })
-  app.graph.plan(wanted)
+  const plan = app.graph.plan(wanted)
+  if (plan.kind !== appKind) throw tooShort(plan)
   checkOverrides(app.graph.unused, 'app')
   const close = milliseconds(options.closeTimeout ?? '25s', 'closeTimeout')
   const { signal, release } = openingSignal(options, app.root.world)
-  const plan = await app.open(wanted, { signal, rollback: close }).finally(release)
+  await app.open([wanted], { signal, rollback: close }).finally(release)
   return new LiveApp(app, { plan, stop, close, timings, leaks: options.leaks ?? false })
 }
 
@@ -125,19 +128,25 @@ interface LiveAppParts {
   leaks: boolean
 }
 
+/** How a scope is held by whoever opened or entered it. */
+interface Holding {
+  /** The scope that it was entered from: scopes on the way are its own too. */
+  readonly outer: Scope | undefined
+  readonly leaks: boolean
+  /** The budget for closing, in milliseconds. */
+  readonly budget: number
+}
+
 class LiveInner<Self extends string, Around extends string> implements LiveScope<Self, Around> {
   protected readonly inner: Scope
-  protected readonly leaks: boolean
-  /** The scope that it was entered from: scopes on the way are its own too. */
-  readonly #outer: Scope | undefined
+  readonly #holding: Holding
   readonly #forget: () => void
   #closing: Promise<void> | undefined
 
-  constructor(scope: Scope, leaks: boolean, outer?: Scope) {
+  constructor(scope: Scope, holding: Holding) {
     this.inner = scope
-    this.leaks = leaks
-    this.#outer = outer
-    this.#forget = leaks ? watchLeaks(this, scope) : () => {}
+    this.#holding = holding
+    this.#forget = holding.leaks ? watchLeaks(this, scope) : () => {}
   }
 
   run<const Wanted extends Resources, Result>(
@@ -151,31 +160,39 @@ class LiveInner<Self extends string, Around extends string> implements LiveScope
   enter<Inner extends string, InnerAround extends string>(
     scope: Per<Inner, InnerAround>,
   ): LiveScope<Inner, InnerAround> {
+    const { inner } = this
     if (typeof scope !== 'function' || !scope.kind) throw notAScope(scope)
-    if (scope.kind === this.inner.kind) throw sameScope(scope.kind.name)
-    return new LiveInner<Inner, InnerAround>(enterTo(this.inner, scope.kind), this.leaks, this.inner)
+    if (isWithin(inner.kind, scope.kind)) throw notWithin(scope.kind.name, inner.kind.name)
+    if (this.#closing) throw scopeClosed(inner, `enter a ${scope.kind.name} scope`)
+    return new LiveInner<Inner, InnerAround>(enterTo(inner, scope.kind), {
+      ...this.#holding,
+      outer: inner,
+    })
   }
 
   close(ending: Ending = { ok: true }): Promise<void> {
-    return (this.#closing ??= this.#close(ending))
+    // From one of its own closes: that one would wait for itself
+    if (this.inner.disposing) return Promise.resolve()
+    if (this.#closing) return this.#closing
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    this.#closing = promise
+    this.end(ending).then(resolve, reject)
+    return promise
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
 
-  /** What is left for closing, and what happens first. */
-  protected limit(): Deadline | undefined {
-    return undefined
-  }
-
-  async #close(ending: Ending): Promise<void> {
+  /** Work under way gets half of the time, then it is closed. */
+  protected async end(ending: Ending): Promise<void> {
     this.#forget()
-    const limit = this.limit()
-    // Work under way gets its time
-    const idle = this.inner.idle()
-    await (limit ? atMost(idle, limit.atMost(limit.remaining / 2)) : idle)
-    await (this.#outer ? endTo(this.#outer, this.inner, ending) : this.inner.end(ending, limit))
+    const { inner } = this
+    const { outer, budget } = this.#holding
+    const limit = Deadline.in(budget, inner.root.world)
+    const idle = inner.idle()
+    if (idle) await atMost(idle, limit.atMost(budget / 2))
+    await (outer ? endWithin({ outer, inner, ending, limit }) : inner.end(ending, limit))
   }
 }
 
@@ -185,7 +202,7 @@ class LiveApp<Wanted extends Resources> extends LiveInner<'app', 'app'> implemen
   readonly #parts: LiveAppParts
 
   constructor(app: App, parts: LiveAppParts) {
-    super(app.scope, parts.leaks)
+    super(app.scope, { outer: undefined, leaks: parts.leaks, budget: parts.close })
     this.#app = app
     this.#parts = parts
     this.values = valuesOf(app, parts.plan) as Values<Wanted>
@@ -203,18 +220,15 @@ class LiveApp<Wanted extends Resources> extends LiveInner<'app', 'app'> implemen
     return this.#parts.timings
   }
 
-  override async close(ending: Ending = { ok: true }): Promise<void> {
+  /** Overrides that nothing has stood on by now are a mistake, told after everything else. */
+  protected override async end(ending: Ending): Promise<void> {
+    const { scope, graph } = this.#app
+    const errors: unknown[] = []
     this.#parts.stop.abort(new StewardError('ERR_STOPPING', 'Cannot go on: the app is closing'))
-    const unused = this.#app.graph.unused
-    const closing = super.close(ending)
-    if (unused.length === 0) return closing
-    const wrong = catchError(() => checkOverrides(unused))
-    await closing.catch((error: unknown) => Promise.reject(withCloseErrors(wrong, error)))
-    throw wrong
-  }
-
-  protected override limit(): Deadline {
-    return Deadline.in(this.#parts.close, this.#app.root.world)
+    await super.end(ending).catch((error: unknown) => errors.push(...errorsOf(error)))
+    const unused = catchError(() => checkOverrides(graph.unused))
+    if (unused) errors.push(unused)
+    if (errors.length > 0) throw closeFailure(scope, errors)
   }
 }
 
@@ -225,7 +239,10 @@ export function valuesOf(app: App, plan: Plan): Record<string, unknown> {
     const get = (): unknown => {
       if (app.scope.has(step)) return app.scope.valueOf(step)
       if (app.scope.state !== 'open') throw scopeClosed(app.scope, `read "${key}"`)
-      throw new StewardError('ERR_UNKNOWN_RESOURCE', `Cannot read "${key}": it is lazy and nothing has used it yet; use run({ ${key} }, …)`)
+      throw new StewardError(
+        'ERR_UNKNOWN_RESOURCE',
+        `Cannot read "${key}": it is lazy and nothing has used it yet; use run({ ${key} }, …)`,
+      )
     }
     Object.defineProperty(values, key, { get, enumerable: true })
   }
@@ -235,20 +252,34 @@ export function valuesOf(app: App, plan: Plan): Record<string, unknown> {
 function recordTimings(events: Events): Record<string, Timing> {
   const timings: Record<string, Timing> = {}
   events.on((event) => {
-    if (event.type === 'resource.opened') timings[event.name] = { ...timings[event.name], opened: event.took }
-    if (event.type === 'resource.closed') timings[event.name] = { ...timings[event.name], closed: event.took }
+    if (event.type === 'resource.opened') {
+      timings[event.name] = { ...timings[event.name], opened: event.took }
+    }
+    if (event.type === 'resource.closed') {
+      timings[event.name] = { ...timings[event.name], closed: event.took }
+    }
   })
   return timings
 }
 
-function openingSignal(options: OpenOptions, world: World): { signal: AbortSignal | undefined; release: () => void } {
+function openingSignal(
+  options: OpenOptions,
+  world: World,
+): { signal: AbortSignal | undefined; release: () => void } {
   if (options.openTimeout === undefined) return { signal: options.signal, release: () => {} }
   const limit = milliseconds(options.openTimeout, 'openTimeout')
   const controller = new AbortController()
   const release = world.timer(limit, () =>
-    controller.abort(new StewardError('ERR_OPEN_TIMEOUT', `Cannot open in ${limit} ms: the openTimeout is over`)),
+    controller.abort(
+      new StewardError('ERR_OPEN_TIMEOUT', `Cannot open in ${limit} ms: the openTimeout is over`),
+    ),
   )
-  return { signal: options.signal ? AbortSignal.any([options.signal, controller.signal]) : controller.signal, release }
+  return {
+    signal: options.signal
+      ? AbortSignal.any([options.signal, controller.signal])
+      : controller.signal,
+    release,
+  }
 }
 
 const OPTIONS = ['with', 'signal', 'openTimeout', 'closeTimeout', 'leaks', 'on', 'world']
@@ -256,7 +287,10 @@ const OPTIONS = ['with', 'signal', 'openTimeout', 'closeTimeout', 'leaks', 'on',
 function checkOptions(options: OpenOptions): void {
   const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
   if (unknown === undefined) return
-  throw new StewardError('ERR_BAD_OPTION', `Cannot open with the option "${unknown}": there is no such option, known are ${OPTIONS.join(', ')}`)
+  throw new StewardError(
+    'ERR_BAD_OPTION',
+    `Cannot open with the option "${unknown}": there is no such option, known are ${OPTIONS.join(', ')}`,
+  )
 }
 
 function catchError(work: () => void): unknown {
@@ -268,10 +302,24 @@ function catchError(work: () => void): unknown {
   return undefined
 }
 
-function notAScope(found: unknown): StewardError {
-  return new StewardError('ERR_BAD_OPTION', `Cannot enter ${describe(found)}: it is no scope, pass perRequest, perHandler or what per(…) made`)
+function tooShort(plan: Plan): StewardError {
+  const short = plan.picks.find((pick) => pick.step.kind !== appKind)!
+  return new StewardError(
+    'ERR_CAPTIVE',
+    `Cannot open "${short.key}" with the app: it is closed with its ${short.step.kind.name}; inject it into a handler, or use run({ ${short.key} }, …)`,
+  )
 }
 
-function sameScope(name: string): StewardError {
-  return new StewardError('ERR_BAD_OPTION', `Cannot enter the ${name} scope: this is one, enter a scope that lies within it`)
+function notAScope(found: unknown): StewardError {
+  return new StewardError(
+    'ERR_BAD_OPTION',
+    `Cannot enter ${describe(found)}: it is no scope, pass perRequest, perHandler or what per(…) made`,
+  )
+}
+
+function notWithin(name: string, here: string): StewardError {
+  return new StewardError(
+    'ERR_SCOPE_UNKNOWN',
+    `Cannot enter the ${name} scope: it does not lie within this ${here} scope, enter one that does`,
+  )
 }

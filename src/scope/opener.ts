@@ -1,30 +1,33 @@
 import { StewardError } from '../base/errors.ts'
-import type { Release } from '../base/world.ts'
+import type { OpenContext } from './context.ts'
 import type { Step } from './graph.ts'
-import type { Opening } from './opening.ts'
 import { FakeDefinition } from './override.ts'
-import type { Context, Ending, Used } from './resource.ts'
-import type { Failure, Scope } from './scope.ts'
+import type { Ending } from './resource.ts'
+import type { Scope } from './scope.ts'
 
 /** Something open that has to be closed: who holds it is its scope; `end` is called once, by the scope's closing. */
 export interface Held {
   readonly step: Step
   /** Closes it and tells it how its scope ended; throws or rejects when that failed. */
-  end(ending: Ending): Promise<void> | void
+  end(ending: Ending): Promise<unknown> | void
 }
 
 /**
- * Runs one opener. Was it synchronous? Then its value has been delivered to its scope, at no cost of a promise; else it will
+ * Runs one opener. Is it open now? Then its value has been delivered to its scope, at no cost of a promise; else it will
  * be, or the scope will be told of the opener's error.
  *
- * @throws `ERR_NO_YIELD`, or whatever the opener throws at once
+ * @throws `ERR_NO_YIELD`, `ERR_USE_NEVER`, or whatever the opener throws at once
  */
 export function runOpener(context: OpenContext): boolean {
   const { scope, step } = context
   const { definition } = step
-  const result = definition.deps ? definition.open(depsOf(scope, step), context) : definition.open(context)
-  if (context.wantsUse) return throughUse(context, result)
-  if (typeof result !== 'object' || result === null || isVerbatim(step)) return deliver(context, result, undefined)
+  const result = definition.deps
+    ? definition.open(depsOf(scope, step), context)
+    : definition.open(context)
+  if (context.wantsUse) return fromPromise(context, Promise.resolve(result))
+  if (typeof result !== 'object' || result === null || isVerbatim(step)) {
+    return scope.accept(context, result, undefined)
+  }
   switch ((result as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag]) {
     case 'Generator':
       return fromGenerator(context, result as Generator<unknown, unknown, Ending>)
@@ -33,7 +36,7 @@ export function runOpener(context: OpenContext): boolean {
     case 'Promise':
       if (isPromise(result)) return fromPromise(context, result)
   }
-  return deliver(context, result, disposal(context, result))
+  return scope.accept(context, result, disposal(context, result))
 }
 
 /** A promise is the language's own; anything else with a `then` is a value like any other (R15). */
@@ -47,32 +50,56 @@ function depsOf(scope: Scope, step: Step): Record<string, unknown> {
   return values
 }
 
-function deliver(context: OpenContext, value: unknown, held: Held | undefined): true {
-  context.scope.accept(context, value, held)
-  return true
-}
-
-function fromPromise(context: OpenContext, promise: Promise<unknown>): false {
+/**
+ * An asynchronous opener gives its value by its promise or, in the callback form, by calling `use`: then the promise is
+ * its close.
+ */
+function fromPromise(context: OpenContext, promise: Promise<unknown>): boolean {
+  const { scope, step } = context
   promise.then(
-    (value) => deliver(context, value, disposal(context, value)),
-    (error: unknown) => context.scope.reject(context, error),
+    (value) => {
+      if (!context.wantsUse) acceptPlain(context, value)
+      else if (!context.isUsed) scope.reject(context, useNever(step))
+    },
+    (error: unknown) => scope.reject(context, error),
   )
-  return false
+  context.onUse(({ value, scopeEnds }) =>
+    scope.accept(context, value, new HeldUse(step, promise, scopeEnds)),
+  )
+  return context.isOver && !context.aborted
 }
 
-function fromGenerator(context: OpenContext, generator: Generator<unknown, unknown, Ending>): boolean {
+/** A value may be an object that throws when it is asked for its disposer. */
+function acceptPlain(context: OpenContext, value: unknown): void {
+  let held: Held | undefined
+  try {
+    held = disposal(context, value)
+  } catch (error) {
+    return context.scope.reject(context, error)
+  }
+  context.scope.accept(context, value, held)
+}
+
+function fromGenerator(
+  context: OpenContext,
+  generator: Generator<unknown, unknown, Ending>,
+): boolean {
+  const { scope, step } = context
   const first = generator.next()
-  if (first.done) throw noYield(context.step)
-  const held = new HeldGenerator(context.step, generator)
-  if (!isPromise(first.value)) return deliver(context, first.value, held)
+  if (first.done) throw noYield(step)
+  const held = new HeldGenerator(step, generator)
+  if (!isPromise(first.value)) return scope.accept(context, first.value, held)
   first.value.then(
-    (value) => deliver(context, value, held),
-    (error: unknown) => context.scope.reject(context, error),
+    (value) => scope.accept(context, value, held),
+    (error: unknown) => scope.acceptFailed(context, error, held),
   )
   return false
 }
 
-function fromAsyncGenerator(context: OpenContext, generator: AsyncGenerator<unknown, unknown, Ending>): false {
+function fromAsyncGenerator(
+  context: OpenContext,
+  generator: AsyncGenerator<unknown, unknown, Ending>,
+): false {
   const { scope, step } = context
   generator.next().then(
     (first) => {
@@ -137,8 +164,9 @@ class HeldDisposable implements Held {
     this.#dispose = dispose
   }
 
-  async end(): Promise<void> {
-    await this.#dispose()
+  end(): Promise<unknown> | void {
+    const done = this.#dispose()
+    if (typeof done === 'object' && done !== null) return Promise.resolve(done)
   }
 }
 
@@ -163,18 +191,6 @@ function disposerOf(value: unknown): (() => unknown) | undefined {
   return typeof method === 'function' ? () => method.call(disposable as never) : undefined
 }
 
-/** The callback form: the opener is open when it calls `use`, and closed when its own promise has settled. */
-function throughUse(context: OpenContext, result: unknown): false {
-  const { scope, step } = context
-  const opener = Promise.resolve(result)
-  context.onUse(({ value, scopeEnds }) => scope.accept(context, value, new HeldUse(step, opener, scopeEnds)))
-  opener.then(
-    () => scope.reject(context, useNever(step)),
-    (error: unknown) => scope.reject(context, error),
-  )
-  return false
-}
-
 class HeldUse implements Held {
   readonly step: Step
   readonly #opener: Promise<unknown>
@@ -187,134 +203,24 @@ class HeldUse implements Held {
   }
 
   async end(ending: Ending): Promise<void> {
-    const outcome = ending.ok ? ending : { ...ending, error: ending.error ?? notOk(ending) }
+    const outcome = ending.ok ? ending : { ...ending, error: ending.error ?? responseNotOk(ending) }
     this.#scopeEnds(outcome)
     try {
       await this.#opener
     } catch (error) {
-      // The scope's own failure comes back through the callback API: it is known already
-      if (outcome.ok || error !== outcome.error) throw error
+      // The scope's own failure comes back through the callback API, perhaps wrapped: it is known already
+      if (outcome.ok || !isSame(error, outcome.error)) throw error
     }
   }
 }
 
-/** What `use` was called with; held in a box, so that a value with a `then` passes through promises unharmed. */
-interface UsedOnce {
-  readonly value: unknown
-  /** Settles the promise that `use` returned. */
-  readonly scopeEnds: (ending: Ending) => void
+function isSame(error: unknown, known: unknown): boolean {
+  return error === known || (error instanceof Error && error.cause === known)
 }
 
-/** What most contexts never need: made at first touch. */
-interface Touched {
-  controller: AbortController | undefined
-  used: UsedOnce | undefined
-  onUse: ((used: UsedOnce) => void) | undefined
-  onOver: (() => void) | undefined
-}
-
-/** The context of one opening, and the opening itself while it is under way. */
-export class OpenContext implements Context {
-  readonly scope: Scope
-  readonly step: Step
-  /** Was `use` looked at? Then the opener's promise is the close, not the value. */
-  wantsUse = false
-  /** Why the opener was asked to stop, once it was. */
-  aborted: StewardError | undefined = undefined
-  /** Is the opening over, well or not? */
-  isOver = false
-  /** When the opening began, in the app scope. */
-  began = 0
-  /** Ends the clock of its openTimeout. */
-  stopClock: Release | undefined = undefined
-  #waiting: Opening | Set<Opening> | undefined = undefined
-  #touched: Touched | undefined = undefined
-
-  constructor(scope: Scope, step: Step) {
-    this.scope = scope
-    this.step = step
-  }
-
-  /** Told when it has ended. */
-  waitedBy(opening: Opening): void {
-    if (this.#waiting === undefined || this.#waiting === opening) this.#waiting = opening
-    else if (this.#waiting instanceof Set) this.#waiting.add(opening)
-    else this.#waiting = new Set([this.#waiting, opening])
-  }
-
-  /** It is open, or has failed: its signal stays as it is from now on, and those who wait go on. */
-  settle(failure: Failure | undefined): void {
-    this.isOver = true
-    this.stopClock?.()
-    const waiting = this.#waiting
-    this.#waiting = undefined
-    if (waiting instanceof Set) for (const opening of waiting) opening.advance(failure)
-    else waiting?.advance(failure)
-    this.#touched?.onOver?.()
-  }
-
-  /** Resolves when the opening is over, well or not. */
-  over(): Promise<void> {
-    const touched = this.#touch()
-    return new Promise((resolve) => (touched.onOver = resolve))
-  }
-
-  get name(): string {
-    return this.step.name
-  }
-
-  get opening(): AbortSignal {
-    const touched = this.#touch()
-    if (!touched.controller) {
-      touched.controller = new AbortController()
-      if (this.aborted) touched.controller.abort(this.aborted)
-    }
-    return touched.controller.signal
-  }
-
-  get use(): Context['use'] {
-    this.wantsUse = true
-    return (value) => this.#use(value)
-  }
-
-  get fail(): Context['fail'] {
-    return (error) => this.scope.died(this.step, error)
-  }
-
-  /** Asks the opener to stop; nothing happens when it is open already. */
-  abort(reason: StewardError): void {
-    if (this.isOver || this.aborted) return
-    this.aborted = reason
-    this.#touched?.controller?.abort(reason)
-  }
-
-  onUse(listener: (used: UsedOnce) => void): void {
-    const touched = this.#touch()
-    touched.onUse = listener
-    if (touched.used) listener(touched.used)
-  }
-
-  #touch(): Touched {
-    return (this.#touched ??= { controller: undefined, used: undefined, onUse: undefined, onOver: undefined })
-  }
-
-  #use<Value>(value: Value): Promise<Used<Value>> {
-    const touched = this.#touch()
-    if (touched.used) throw useTwice(this.step)
-    const { promise, resolve, reject } = Promise.withResolvers<Used<Value>>()
-    // The callback API may drop the promise; its rejection is known to the scope anyway
-    promise.catch(() => {})
-    const scopeEnds = (ending: Ending): void => (ending.ok ? resolve(USED as Used<Value>) : reject(ending.error))
-    touched.used = { value, scopeEnds }
-    touched.onUse?.(touched.used)
-    return promise
-  }
-}
-
-const USED = Object.freeze({}) as unknown as Used<unknown>
-
-function notOk(ending: Ending): StewardError {
-  const status = ending.status === undefined ? 'its scope failed' : `the response has status ${ending.status}`
+function responseNotOk(ending: Ending): StewardError {
+  const status =
+    ending.status === undefined ? 'its scope failed' : `the response has status ${ending.status}`
   return new StewardError('ERR_RESPONSE_NOT_OK', `Cannot keep what was done: ${status}`)
 }
 
@@ -336,12 +242,5 @@ function useNever(step: Step): StewardError {
   return new StewardError(
     'ERR_USE_NEVER',
     `Cannot open "${step.name}": its opener ended without calling use, call use(value) inside the callback and return what it gives`,
-  )
-}
-
-function useTwice(step: Step): StewardError {
-  return new StewardError(
-    'ERR_USE_TWICE',
-    `Cannot use a second value in "${step.name}": its opener called use twice, which retrying callback APIs do; open it once and retry inside`,
   )
 }

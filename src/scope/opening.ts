@@ -1,79 +1,84 @@
+import type { Failure } from './failure.ts'
 import type { Plan, Step } from './graph.ts'
-import type { OpenContext } from './opener.ts'
-import type { Failure, Scope } from './scope.ts'
+import type { OpenContext } from './context.ts'
+import type { Scope } from './scope.ts'
 
 /**
- * Opens a plan in a scope: each step as soon as what it stands on is open. Goes through the steps once, dependencies first;
- * what is synchronous is open then, and when that was all, there is no promise. Else each opening that ends brings the next
- * pass.
+ * Opens a plan in a scope: each step as soon as what it stands on is open. What is synchronous is open after one pass
+ * through the steps, and when that was all, there is no promise. Else each opening that ends brings the next pass.
+ *
+ * @throws `Failure`
  */
 export function openPlan(scope: Scope, plan: Plan): Promise<void> | undefined {
-  if (!isBlocked(plan, scope)) return undefined
-  const opening = new Opening(scope, plan)
-  return opening.pass() ? undefined : opening.promise
+  let opening: Opening | undefined
+  try {
+    for (const step of plan.steps) {
+      const owner = scope.at(step.kind.depth)
+      if (owner.has(step)) continue
+      // As long as nothing is pending, all that comes before it is open
+      if (opening && !isReady(owner, step)) continue
+      const context = owner.start(step)
+      if (context) (opening ??= new Opening(scope, plan)).waitFor(context)
+    }
+  } catch (error) {
+    opening?.leave()
+    throw error
+  }
+  return opening?.promise
 }
 
-/** Is anything of it not open yet? */
-function isBlocked(plan: Plan, scope: Scope): boolean {
-  for (const step of plan.steps) if (!scope.has(step)) return true
-  return false
-}
-
-/** One opening of a plan, waited for by one caller. */
+/** One opening of a plan that takes its time, waited for by one caller. */
 export class Opening {
+  readonly promise: Promise<void>
   readonly #scope: Scope
   readonly #plan: Plan
-  #over = false
-  #promise: PromiseWithResolvers<void> | undefined = undefined
+  readonly #resolve: () => void
+  readonly #reject: (error: unknown) => void
+  #isOver = false
 
   constructor(scope: Scope, plan: Plan) {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    this.promise = promise
+    this.#resolve = resolve
+    this.#reject = reject
     this.#scope = scope
     this.#plan = plan
   }
 
-  get promise(): Promise<void> {
-    return (this.#promise ??= Promise.withResolvers()).promise
+  waitFor(context: OpenContext): void {
+    context.waitedBy(this)
   }
 
-  /** Starts what can be started; is everything open? @throws `Failure` */
-  pass(): boolean {
-    let all = true
+  /** What else is opening belongs to the scope: nobody waits for it here any more. */
+  leave(): void {
+    this.#isOver = true
+  }
+
+  /** One that it waited for has ended. Did anybody still want to know? */
+  advance(failure: Failure | undefined): boolean {
+    if (this.#isOver) return false
+    try {
+      if (failure) throw failure
+      if (this.#pass()) this.#resolve()
+      else return true
+    } catch (error) {
+      this.#reject(error)
+    }
+    this.#isOver = true
+    return true
+  }
+
+  /** Starts what can be started by now; is everything open? @throws `Failure` */
+  #pass(): boolean {
+    let isOpen = true
     for (const step of this.#plan.steps) {
       const owner = this.#scope.at(step.kind.depth)
       if (owner.has(step)) continue
-      const context = isReady(owner, step) ? this.#start(owner, step) : undefined
+      const context = isReady(owner, step) ? owner.start(step) : undefined
       if (context) context.waitedBy(this)
-      all &&= owner.has(step)
+      isOpen &&= owner.has(step)
     }
-    return all
-  }
-
-  /** One that it waited for has ended. */
-  advance(failure: Failure | undefined): void {
-    if (this.#over) return
-    if (failure) return this.#end(failure)
-    try {
-      if (this.pass()) this.#end()
-    } catch (error) {
-      this.#end(error)
-    }
-  }
-
-  #start(owner: Scope, step: Step): OpenContext | undefined {
-    try {
-      return owner.start(step)
-    } catch (error) {
-      // What else is opening belongs to the scope: nobody waits for it here any more
-      this.#over = true
-      throw error
-    }
-  }
-
-  #end(error?: unknown): void {
-    this.#over = true
-    const { resolve, reject } = (this.#promise ??= Promise.withResolvers())
-    if (error === undefined) resolve()
-    else reject(error)
+    return isOpen
   }
 }
 

@@ -33,11 +33,18 @@ export function fake<Value, Key>(
   target: Resource<Keyed<Key, Value>, string, string>,
   value: (key: Key) => NoInfer<Value>,
 ): Override
-export function fake<Value, Stand extends Value>(target: Resource<Value, string, string>, value: Stand): Override
+export function fake<Value, Stand extends Value>(
+  target: Resource<Value, string, string>,
+  value: Stand,
+): Override
 export function fake(target: unknown, value: unknown): Override {
   const definition = targetOf(target, 'fake')
   const open = definition.hasInstances ? fakeKeyed(value) : (): unknown => value
-  return new Replacement(target, new FakeDefinition(definition, open, !definition.hasInstances), 'faked')
+  return new Replacement(
+    target,
+    new FakeDefinition(definition, open, !definition.hasInstances),
+    'faked',
+  )
 }
 
 /** A value that stands for a resource: given as it is, a promise or a generator too. */
@@ -46,7 +53,7 @@ export class FakeDefinition extends Definition {
   readonly verbatim: boolean
 
   constructor(original: Definition, open: () => unknown, verbatim: boolean) {
-    super(original.kind, { open, options: { dispose: false } as never })
+    super(original.kind, { open, options: { dispose: false } })
     this.verbatim = verbatim
   }
 }
@@ -86,7 +93,10 @@ function targetOf(resource: unknown, doing: string): Definition {
 
 function fakeKeyed(value: unknown): () => unknown {
   if (typeof value !== 'function') {
-    throw new StewardError('ERR_BAD_OPTION', `Cannot fake a keyed resource with ${describe(value)}: pass a function from the key to the value`)
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot fake a keyed resource with ${describe(value)}: pass a function from the key to the value`,
+    )
   }
   const give = value as (key: unknown) => unknown
   return () => ({

@@ -12,7 +12,9 @@ function mermaid(graph: Graph): string {
   const lines = ['flowchart LR']
   for (const [scope, steps] of byScope(graph)) {
     lines.push(`  subgraph ${scope}`)
-    for (const step of steps) lines.push(`    ${idOf(step)}["${labelOf(step).replaceAll('"', '&quot;')}"]`)
+    for (const step of steps) {
+      lines.push(`    ${idOf(step)}["${labelOf(step).replaceAll('"', '&quot;')}"]`)
+    }
     lines.push('  end')
   }
   for (const [from, to] of arrows(graph)) lines.push(`  ${idOf(from)} --> ${idOf(to)}`)
@@ -23,7 +25,9 @@ function dot(graph: Graph): string {
   const lines = ['digraph resources {', '  rankdir=LR', '  node [shape=box, style=rounded]']
   for (const [scope, steps] of byScope(graph)) {
     lines.push(`  subgraph "cluster_${scope}" {`, `    label=${JSON.stringify(scope)}`)
-    for (const step of steps) lines.push(`    ${idOf(step)} [label=${JSON.stringify(labelOf(step))}]`)
+    for (const step of steps) {
+      lines.push(`    ${idOf(step)} [label=${JSON.stringify(labelOf(step))}]`)
+    }
     lines.push('  }')
   }
   for (const [from, to] of arrows(graph)) lines.push(`  ${idOf(from)} -> ${idOf(to)}`)
@@ -33,7 +37,9 @@ function dot(graph: Graph): string {
 /** Steps by scope, the longest life first. */
 function byScope(graph: Graph): [string, Step[]][] {
   const scopes = Map.groupBy(graph.steps, (step) => step.kind)
-  return [...scopes].sort(([one], [other]) => one.depth - other.depth).map(([kind, steps]) => [kind.name, steps])
+  return [...scopes]
+    .sort(([one], [other]) => one.depth - other.depth)
+    .map(([kind, steps]) => [kind.name, steps])
 }
 
 function* arrows(graph: Graph): Generator<[Step, Step]> {

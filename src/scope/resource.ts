@@ -11,7 +11,11 @@ declare const given: unique symbol
  * `Value` is what it gives, `Scope` the name of the lifetime it is closed with, `Needs` what it wants beyond its scope:
  * `'request'` when it, or something it stands on, reads the HTTP request.
  */
-export interface Resource<out Value, out Scope extends string = string, out Needs extends string = never> {
+export interface Resource<
+  out Value,
+  out Scope extends string = string,
+  out Needs extends string = never,
+> {
   readonly [given]: { readonly value: Value; readonly scope: Scope; readonly needs: Needs }
 }
 
@@ -29,13 +33,20 @@ export type Values<Wanted> = { readonly [Name in keyof Wanted]: ValueOf<Wanted[N
 
 /** What resources need beyond their scopes, as a union. */
 export type NeedsOf<Wanted> = {
-  [Name in keyof Wanted]: Wanted[Name] extends Resource<unknown, string, infer Needs> ? Needs : never
+  [Name in keyof Wanted]: Wanted[Name] extends Resource<unknown, string, infer Needs>
+    ? Needs
+    : never
 }[keyof Wanted]
 
 /** How a scope ended, told to whoever closes something with it. `status` is that of the HTTP response, where there is one. */
 export type Ending =
   | { readonly ok: true; readonly status?: number; readonly error?: undefined }
   | { readonly ok: false; readonly status?: number; readonly error?: unknown }
+
+/** The same ending, but not well any more: something failed on the way. What had failed before stays. */
+export function notOk(ending: Ending, error: unknown): Ending {
+  return ending.ok ? { ...ending, ok: false, error } : ending
+}
 
 declare const usedValue: unique symbol
 
@@ -111,8 +122,10 @@ type NotGenerator<Result> = 0 extends 1 & Result
   ? unknown
   : [Result] extends [never]
     ? unknown
-    : // oxlint-disable-next-line no-explicit-any -- `unknown` would not match a generator with a narrower TNext
-      [Result] extends [AsyncGenerator<infer _A, infer _B, never> | Generator<infer _C, infer _D, never>]
+    : // `never`, since `unknown` would not match a generator with a narrower TNext
+      [Result] extends [
+          AsyncGenerator<infer _A, infer _B, never> | Generator<infer _C, infer _D, never>,
+        ]
       ? '✗ a resource generator yields its value once and gets an Ending back from yield'
       : unknown
 
@@ -221,7 +234,10 @@ export function per<const Name extends string, Parent extends string, Around ext
   parent: Per<Parent, Around>,
 ): Per<Name, Around | Name> {
   if (typeof name !== 'string' || name === '') {
-    throw new StewardError('ERR_BAD_OPTION', `Cannot make a scope: its name is ${describe(name)}, give it a word`)
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot make a scope: its name is ${describe(name)}, give it a word`,
+    )
   }
   if (typeof parent !== 'function' || !parent.kind) {
     throw new StewardError(
@@ -265,7 +281,10 @@ function maker<Self extends string, Around extends string>(kind: Kind): Per<Self
   return Object.assign(make, { kind }) as unknown as Per<Self, Around>
 }
 
-function limitOf(options: ResourceOptions<never>, name: 'openTimeout' | 'closeTimeout'): number | undefined {
+function limitOf(
+  options: ResourceOptions<never>,
+  name: 'openTimeout' | 'closeTimeout',
+): number | undefined {
   const limit = options[name]
   return limit === undefined ? undefined : milliseconds(limit, name)
 }
@@ -273,7 +292,10 @@ function limitOf(options: ResourceOptions<never>, name: 'openTimeout' | 'closeTi
 function checkOptions(options: unknown): void {
   if (options === undefined) return
   if (typeof options !== 'object' || options === null) {
-    throw new StewardError('ERR_BAD_OPTION', `Cannot make a resource with ${describe(options)} as its options: pass an object`)
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot make a resource with ${describe(options)} as its options: pass an object`,
+    )
   }
   for (const name of Object.keys(options)) {
     if (OPTIONS.has(name)) continue

@@ -1,7 +1,10 @@
+import type { Deadline } from '../base/deadline.ts'
 import { StewardError } from '../base/errors.ts'
-import { appKind, isWithin, requestKind, type Kind } from './kind.ts'
-import type { Fitting, Ending, Resources, Values } from './resource.ts'
-import { Failure, type Inputs, type Scope } from './scope.ts'
+import type { Release } from '../base/world.ts'
+import { closeFailure, errorsOf, Failure, scopeClosed } from './failure.ts'
+import { isWithin, type Kind } from './kind.ts'
+import { notOk, type Fitting, type Ending, type Resources, type Values } from './resource.ts'
+import type { Inputs, Scope } from './scope.ts'
 
 /**
  * Opens what is wanted for one piece of work, in scopes of its own as far as it needs any, and closes them when the work
@@ -16,33 +19,42 @@ export interface Run {
   ): Promise<Awaited<Result>>
 }
 
-/** `run` from within any scope: enters one of its own, at least of the kind `within`. */
+/** `run` from within any scope: enters one of its own when what is wanted lives shorter. */
 export async function runIn<Result>(
   scope: Scope,
   wanted: Resources,
   work: (values: never) => Result,
 ): Promise<Awaited<Result>> {
   const plan = scope.root.graph.plan(wanted)
-  const inner = enterForWork(scope, plan.kind)
+  const inner = enterTo(scope, plan.kind)
+  const leave = beginWork(scope, inner)
   let result: Result
   try {
     const opening = inner.open(plan)
     if (opening) await opening
     result = work(inner.pick(plan) as never)
-    if (typeof result === 'object' && result !== null && 'then' in result) result = (await result) as Result
+    if (isThenable(result)) result = await result
+    if (inner.state !== 'open') throw scopeClosed(inner, 'finish the work')
   } catch (error) {
+    leave?.()
     throw await endFailed(scope, inner, error instanceof Failure ? error.error : error)
   }
+  leave?.()
   const ending = endTo(scope, inner, WELL)
   if (ending) await ending
   return result as Awaited<Result>
 }
 
-/** Work in the app's scope gets a request scope at least, so that closing the app waits for it. */
-function enterForWork(scope: Scope, kind: Kind): Scope {
-  const inner = enterTo(scope, kind === appKind && scope.kind === appKind ? requestKind : kind)
-  if (inner !== scope) inner.working = true
-  return inner
+/** Whoever closes a scope around it waits for the work. What it returns ends that, where the scope's own end does not. */
+function beginWork(scope: Scope, inner: Scope): Release | undefined {
+  if (inner === scope) return scope.visit()
+  inner.working = true
+  return undefined
+}
+
+/** Work that is synchronous needs no turn of the microtask queue. */
+function isThenable(result: unknown): result is PromiseLike<unknown> {
+  return typeof result === 'object' && result !== null && 'then' in result
 }
 
 const WELL: Ending = { ok: true }
@@ -60,21 +72,40 @@ export function enterTo(scope: Scope, kind: Kind, inputs?: Inputs): Scope {
   return parent.enter(kind, parent === scope ? inputs : undefined)
 }
 
-/** Ends the scopes that were entered on the way from `outer` to `inner`, innermost first. */
+/**
+ * Ends the scopes that were entered on the way from `outer` to `inner`, innermost first. When a close fails, the scopes
+ * around it do not end well; all errors are reported.
+ */
 export function endTo(outer: Scope, inner: Scope, ending: Ending): Promise<void> | undefined {
-  if (inner === outer) return undefined
-  const ended = inner.end(ending)
-  const parent = inner.parent!
-  if (parent === outer) return ended
-  return ended ? endBoth(ended, () => endTo(outer, parent, ending)) : endTo(outer, parent, ending)
+  return endWithin({ outer, inner, ending, limit: undefined })
 }
 
-async function endBoth(first: Promise<void>, second: () => Promise<void> | undefined): Promise<void> {
-  try {
-    await first
-  } finally {
-    await second()
-  }
+/** What is to be ended, and how. */
+export interface EndWithin {
+  readonly outer: Scope
+  readonly inner: Scope
+  readonly ending: Ending
+  readonly limit: Deadline | undefined
+}
+
+/** `endTo` with a limit. */
+export function endWithin(given: EndWithin): Promise<void> | undefined {
+  const { outer, inner, ending, limit } = given
+  if (inner === outer) return undefined
+  const ended = inner.end(ending, limit)
+  const parent = inner.parent!
+  if (parent === outer) return ended
+  return ended ? endRest(ended, given) : endWithin({ ...given, inner: parent })
+}
+
+async function endRest(ended: Promise<void>, given: EndWithin): Promise<void> {
+  const errors: unknown[] = []
+  const keep = (error: unknown): void => void errors.push(...errorsOf(error))
+  await ended.catch(keep)
+  const ending =
+    errors.length > 0 && given.ending.ok ? notOk(given.ending, errors[0]) : given.ending
+  await endWithin({ ...given, inner: given.inner.parent!, ending })?.catch(keep)
+  if (errors.length > 0) throw closeFailure(given.inner, errors)
 }
 
 async function endFailed(outer: Scope, inner: Scope, error: unknown): Promise<unknown> {
@@ -88,7 +119,7 @@ async function endFailed(outer: Scope, inner: Scope, error: unknown): Promise<un
 
 /** The error of the work, and after it those of the closing. */
 export function withCloseErrors(error: unknown, closeError: unknown): StewardError {
-  const closing = closeError instanceof StewardError && closeError.code === 'ERR_CLOSE' ? closeError.errors : [closeError]
+  const closing = errorsOf(closeError)
   return new StewardError(
     'ERR_CLOSE',
     `Cannot end cleanly: the work failed, and ${closing.length} of its closes failed after it; each is in "errors"`,

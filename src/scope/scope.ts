@@ -1,13 +1,14 @@
 import type { Emit } from '../base/events.ts'
 import type { Deadline } from '../base/deadline.ts'
-import { StewardError } from '../base/errors.ts'
-import type { World } from '../base/world.ts'
+import type { Release, World } from '../base/world.ts'
 import { closeScope } from './close.ts'
+import { Failure, isAnswer, openAborted, openTimeout, scopeClosed } from './failure.ts'
 import type { Graph, Plan, Step } from './graph.ts'
-import type { Kind } from './kind.ts'
-import { OpenContext, runOpener, type Held } from './opener.ts'
+import { instanceKind, type Kind } from './kind.ts'
+import { OpenContext } from './context.ts'
+import { runOpener, type Held } from './opener.ts'
 import { openPlan } from './opening.ts'
-import type { Ending } from './resource.ts'
+import { notOk, type Ending } from './resource.ts'
 
 /** What all scopes of one running service, or of one `open`, share. */
 export interface Root {
@@ -35,12 +36,19 @@ export class Scope {
   readonly root: Root
   readonly kind: Kind
   readonly parent: Scope | undefined
-  readonly inputs: Inputs | undefined
+  /** What it was entered with. */
+  inputs: Inputs | undefined = undefined
   state: 'open' | 'closing' | 'closed' = 'open'
   /** What has to be closed with it, in the order of opening. */
   held: Held[] | undefined = undefined
   /** Is somebody's work under way in it, who will end it? */
   working = false
+  /** Is one of its closes being called? Whoever ends it again from there must not wait for it. */
+  disposing = false
+  /** While an app starts: every opening that failed, in order. */
+  failures: unknown[] | undefined = undefined
+  /** What resources in it have died of: it did not end well. */
+  deaths: unknown[] | undefined = undefined
   /** By slot: absent is `undefined`, an `undefined` value is VOID. */
   #values: unknown[] = []
   /** By slot, while it opens. */
@@ -50,13 +58,14 @@ export class Scope {
   #firstChild: Scope | undefined = undefined
   #next: Scope | undefined = undefined
   #previous: Scope | undefined = undefined
-  #onIdle: (() => void) | undefined = undefined
+  /** Pieces of work under way in it that do not end it. */
+  #visitors = 0
+  #idle: PromiseWithResolvers<void> | undefined = undefined
 
-  constructor(root: Root, kind: Kind, parent?: Scope, inputs?: Inputs) {
+  constructor(root: Root, kind: Kind, parent?: Scope) {
     this.root = root
     this.kind = kind
     this.parent = parent
-    this.inputs = inputs
   }
 
   /**
@@ -66,7 +75,8 @@ export class Scope {
    */
   enter(kind: Kind, inputs?: Inputs): Scope {
     if (this.state !== 'open') throw scopeClosed(this, `enter a ${kind.name} scope`)
-    const child = new Scope(this.root, kind, this, inputs)
+    const child = new Scope(this.root, kind, this)
+    child.inputs = inputs
     const first = this.#firstChild
     if (first) {
       first.#previous = child
@@ -88,28 +98,44 @@ export class Scope {
     return children
   }
 
-  /** Resolves when no work is under way in the scopes inside it. */
-  async idle(): Promise<void> {
-    while (this.children.some((child) => child.working)) {
-      await new Promise<void>((resolve) => (this.#onIdle = resolve))
+  /** Resolves when no work is under way in it, nor in the scopes inside it; gives nothing when none is. */
+  idle(): Promise<void> | undefined {
+    return this.#isWorking() ? this.#untilIdle() : undefined
+  }
+
+  async #untilIdle(): Promise<void> {
+    while (this.#isWorking()) await (this.#idle ??= Promise.withResolvers()).promise
+  }
+
+  #isWorking(): boolean {
+    return this.#visitors > 0 || this.children.some((child) => child.working || child.#isWorking())
+  }
+
+  /** Work begins in it that will not end it; the returned function tells that it is over. */
+  visit(): Release {
+    this.#visitors++
+    return () => {
+      this.#visitors--
+      this.#tellIdle()
     }
+  }
+
+  /** Those who wait for it, or for a scope around it, look again. */
+  #tellIdle(): void {
+    if (this.#idle) this.#idle.resolve()
+    this.#idle = undefined
+    if (this.parent) this.parent.#tellIdle()
   }
 
   /** What this scope, or the nearest one around it that was entered with it, was given under that name. */
   input(name: string): unknown {
-    for (let scope: Scope | undefined = this; scope; scope = scope.parent) {
-      const value = scope.inputs?.[name]
-      if (value !== undefined) return value
-    }
-    return undefined
+    const value = this.inputs?.[name]
+    return value === undefined ? this.parent?.input(name) : value
   }
 
   /** This scope, or the one around it of that depth. */
   at(depth: number): Scope {
-    // oxlint-disable-next-line no-this-alias -- walks up from here
-    let scope: Scope = this
-    while (scope.kind.depth > depth) scope = scope.parent!
-    return scope
+    return this.kind.depth > depth ? this.parent!.at(depth) : this
   }
 
   /** Is it open, in this scope or around it? */
@@ -152,16 +178,23 @@ export class Scope {
     try {
       if (runOpener(context)) return undefined
     } catch (error) {
+      context.isOver = true
       throw this.#failed(context, error)
     }
+    if (context.failure) throw context.failure
     ;(this.#pending ??= [])[step.slot] = context
-    if (step.definition.openTimeout !== undefined) this.#startClock(context, step.definition.openTimeout)
+    if (step.definition.openTimeout !== undefined) {
+      this.#startClock(context, step.definition.openTimeout)
+    }
     return context
   }
 
   /** Is something inside it, or still opening? */
   get isBusy(): boolean {
-    return this.#firstChild !== undefined || this.#pending?.some((context) => context !== undefined) === true
+    return (
+      this.#firstChild !== undefined ||
+      this.#pending?.some((context) => context !== undefined) === true
+    )
   }
 
   /** What is still opening. */
@@ -170,27 +203,53 @@ export class Scope {
   }
 
   /**
-   * An opener's value has come. When the scope is not open any more, or nobody waits for it, it is closed at once, and the
-   * opening has failed.
+   * An opener's value has come; is it open now? When the scope is not open any more, or nobody waits for it, it is closed
+   * at once, and the opening has failed.
    */
-  accept(context: OpenContext, value: unknown, held: Held | undefined): void {
+  accept(context: OpenContext, value: unknown, held: Held | undefined): boolean {
     const { step } = context
-    if (this.state !== 'open' || context.aborted) return void this.#closeLate(context, held)
+    if (this.state !== 'open' || context.aborted) {
+      void this.#closeLate(context, held)
+      return false
+    }
     this.#values[step.slot] = value === undefined ? VOID : value
     if (held) (this.held ??= []).push(held)
     if (this.kind.depth === 0) {
-      this.root.emit({ type: 'resource.opened', name: step.name, took: this.root.world.now() - context.began })
+      this.root.emit({
+        type: 'resource.opened',
+        name: step.name,
+        took: this.root.world.now() - context.began,
+      })
     }
     this.#forget(context)
     context.settle(undefined)
+    return true
+  }
+
+  /** A generator gave its value out, which then failed: what comes after its yield runs all the same. */
+  acceptFailed(context: OpenContext, error: unknown, held: Held): void {
+    const closed = async (): Promise<unknown> => held.end({ ok: false, error })
+    closed().then(
+      () => this.reject(context, error),
+      (closeError: unknown) => {
+        this.failures?.push(closeError)
+        this.#tellLate(context, closeError)
+        this.reject(context, error)
+      },
+    )
   }
 
   /** An opening that others wait for has failed: it is not remembered, the next use tries again. */
   reject(context: OpenContext, error: unknown): void {
-    if (context.isOver) return
+    const isNews = !isAnswer(error, context.aborted)
+    if (context.isOver) {
+      if (isNews && context.aborted) this.#tellLate(context, error)
+      return
+    }
     const failure = this.#failed(context, error)
     this.#forget(context)
-    context.settle(failure)
+    const isHeard = context.settle(failure)
+    if (!isHeard && isNews && this.kind.depth > 0) this.#tellLate(context, error)
   }
 
   /**
@@ -198,28 +257,33 @@ export class Scope {
    * the one close that failed, or with `ERR_CLOSE` and all of them, in closing order.
    */
   end(ending: Ending, limit?: Deadline): Promise<void> | undefined {
-    if (this.state !== 'open') return this.#closing
+    if (this.state !== 'open') return this.disposing ? undefined : this.#closing
     this.state = 'closing'
-    this.#closing = closeScope(this, ending, limit)
+    this.#closing = closeScope(this, this.deaths ? notOk(ending, this.deaths[0]) : ending, limit)
     return this.#closing
   }
 
   /** Closing is over: nothing is left in it. */
   left(): void {
     this.state = 'closed'
-    this.#values = []
+    this.#values = NO_VALUES
     this.held = undefined
     const { parent } = this
     if (!parent) return
     if (this.#previous) this.#previous.#next = this.#next
     else if (parent.#firstChild === this) parent.#firstChild = this.#next
     if (this.#next) this.#next.#previous = this.#previous
-    parent.#onIdle?.()
+    parent.#tellIdle()
   }
 
-  /** A resource that it holds has died. */
+  /**
+   * A resource that it holds has died: one of the app stops the app, any other spoils its scope. Once the scope is
+   * closing, that is no news.
+   */
   died(step: Step, error: unknown): void {
-    this.root.died(step.name, error)
+    if (this.state !== 'open') return
+    if (this.kind.depth === 0 || this.kind === instanceKind) this.root.died(step.name, error)
+    else (this.deaths ??= []).push(error)
   }
 
   #tellOpening(context: OpenContext): void {
@@ -230,9 +294,23 @@ export class Scope {
   #failed(context: OpenContext, error: unknown): Failure {
     const { step, began } = context
     if (this.kind.depth === 0) {
-      this.root.emit({ type: 'resource.failed', name: step.name, took: this.root.world.now() - began, error })
+      this.root.emit({
+        type: 'resource.failed',
+        name: step.name,
+        took: this.root.world.now() - began,
+        error,
+      })
     }
+    if (this.failures && !isAnswer(error, context.aborted)) this.failures.push(error)
     return new Failure(step, error)
+  }
+
+  #tellLate({ name }: OpenContext, error: unknown): void {
+    this.root.emit({
+      type: 'error',
+      message: `"${name}" failed to open when nobody waited for it any more`,
+      error,
+    })
   }
 
   #forget(context: OpenContext): void {
@@ -245,6 +323,7 @@ export class Scope {
     context.stopClock = this.root.world.timer(limit, () => {
       const error = openTimeout(context.step, limit)
       this.root.emit({ type: 'resource.late', name: context.name, doing: 'opening', after: limit })
+      this.failures?.push(error)
       context.abort(error)
       this.reject(context, error)
     })
@@ -252,48 +331,22 @@ export class Scope {
 
   async #closeLate(context: OpenContext, held: Held | undefined): Promise<void> {
     const { step } = context
-    const reason = context.aborted ?? openAborted(step)
+    const reason = (context.aborted ??= openAborted(step))
     try {
       await held?.end({ ok: false, error: reason })
-      this.reject(context, reason)
     } catch (error) {
-      this.root.emit({ type: 'error', message: `"${step.name}" was open too late, and closing it failed`, error })
-      this.reject(context, new StewardError('ERR_OPEN_ABORTED', reason.message, { cause: error, errors: [error] }))
+      this.failures?.push(error)
+      this.root.emit({
+        type: 'error',
+        message: `"${step.name}" was open too late, and closing it failed`,
+        error,
+      })
     }
+    this.reject(context, reason)
   }
 }
 
 const VOID: unique symbol = Symbol('undefined')
+const NO_VALUES: unknown[] = []
 
-/** An opener's own error, and which one it was. */
-export class Failure {
-  readonly step: Step
-  readonly error: unknown
-
-  constructor(step: Step, error: unknown) {
-    this.step = step
-    this.error = error
-  }
-}
-
-/** The error of using a scope that has ended. */
-export function scopeClosed(scope: Scope, doing: string): StewardError {
-  const now = scope.state === 'closing' ? 'is closing' : 'is closed'
-  return new StewardError(
-    'ERR_SCOPE_CLOSED',
-    `Cannot ${doing}: the ${scope.kind.name} scope ${now}; do it before the scope ends, or in a scope of its own`,
-  )
-}
-
-function openAborted(step: Step): StewardError {
-  return new StewardError('ERR_OPEN_ABORTED', `Cannot open "${step.name}": its ${step.kind.name} scope is closing`)
-}
-
-function openTimeout(step: Step, limit: number): StewardError {
-  const stood = step.deps.map((dep) => `"${dep.step.name}"`).join(', ')
-  return new StewardError(
-    'ERR_OPEN_TIMEOUT',
-    `Cannot open "${step.name}": it was not open after ${limit} ms${stood && ` (it stands on ${stood})`}; raise its openTimeout or see what it waits for`,
-    { path: [step.name] },
-  )
-}
+export { Failure, scopeClosed }

@@ -1,0 +1,136 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { describe, StewardError } from '../base/errors.ts'
+import { exchangeOf } from '../http/exchange.ts'
+import { holdResponse, type Held } from '../http/hold.ts'
+import type { Plan } from '../scope/graph.ts'
+import { handlerKind, requestKind } from '../scope/kind.ts'
+import { input } from '../scope/builtin.ts'
+import type { Ending, Fitting, Resource, Resources, Values } from '../scope/resource.ts'
+import type { Scope } from '../scope/scope.ts'
+import { visitOf } from '../service/answering.ts'
+import { markInjected } from '../service/injected.ts'
+import { noService, PlanFor, type Visit } from '../service/visit.ts'
+
+/** Node's response, as a resource. */
+export const response: Resource<ServerResponse, 'request', 'Node response'> = input(requestKind, 'response')
+
+/** A handler for a bare Node listener, with its resources. */
+export type NodeHandler<Wanted> = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  values: Values<Wanted>,
+) => unknown
+
+/**
+ * A Node listener that opens resources for the request and hands their values to the handler. While a resource of the
+ * handler is open, a response that is written in one piece (up to 1 MiB) is held until it has closed, so that a failing
+ * commit is the client's 500; a handler that streams is told to use `perRequest`.
+ *
+ * @throws when a request comes, an opener's own error: an error with a `status` is answered with it, any other is a 500;
+ * `ERR_NO_SERVICE` where no service runs, `ERR_HANDLER_STREAMS`
+ * @example
+ * ```ts
+ * import { perApp, service } from 'steward'
+ * import { inject } from 'steward/node'
+ *
+ * const greeting = perApp(() => 'hello')
+ * export default service({ app: inject({ greeting }, (_request, response, { greeting }) => response.end(greeting)) })
+ * ```
+ */
+export function inject<const Wanted extends Resources>(
+  wanted: Wanted & Fitting<Wanted, 'app' | 'request' | 'handler', 'request' | 'Node response', 'a Node handler'>,
+  handler: NodeHandler<Wanted>,
+): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+  if (typeof handler !== 'function') {
+    throw new StewardError('ERR_BAD_OPTION', `Cannot inject into ${describe(handler)}: pass the handler, inject({ … }, (request, response, { … }) => …)`)
+  }
+  const plans = new PlanFor(wanted)
+  const listener = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const visit = visitOf(request)
+    if (!visit) throw noService('put the listener into service({ app })')
+    visit.extras['response'] ??= response
+    const plan = plans.in(visit.host.app)
+    const handle: Handle = (values) => handler(request, response, values as Values<Wanted>)
+    try {
+      if (plan.kind === handlerKind) await inHandlerScope({ visit, plan, handle, response })
+      else await inScope(visit.scope, { visit, plan, handle })
+    } catch (error) {
+      answerFor(error, request, response)
+    }
+  }
+  return markInjected(listener, wanted)
+}
+
+type Handle = (values: Record<string, unknown>) => unknown
+
+interface Injecting {
+  readonly visit: Visit
+  readonly plan: Plan
+  readonly handle: Handle
+}
+
+async function inScope(scope: Scope, { visit, plan, handle }: Injecting): Promise<void> {
+  const opening = visit.open(scope, plan)
+  if (opening) await opening
+  await handle(scope.pick(plan))
+}
+
+async function inHandlerScope(injecting: Injecting & { readonly response: ServerResponse }): Promise<void> {
+  const { visit, plan, response } = injecting
+  // The outermost one begins the handler's scope and ends it
+  if (visit.handlerScope) return inScope(visit.handlerScope, injecting)
+  const scope = visit.enterHandler()
+  const held = holdResponse(response, () => streams(plan))
+  try {
+    await inScope(scope, injecting)
+  } catch (error) {
+    visit.leaveHandler()
+    await endQuietly(visit, scope, { ok: false, error })
+    held.discard()
+    throw error
+  }
+  visit.leaveHandler()
+  await endAndRelease(visit, scope, held)
+}
+
+async function endAndRelease(visit: Visit, scope: Scope, held: Held): Promise<void> {
+  const status = held.status()
+  const known = status === undefined ? {} : { status }
+  if (status !== undefined && status >= 400) {
+    await endQuietly(visit, scope, { ok: false, ...known })
+    return held.release()
+  }
+  try {
+    await scope.end({ ok: true, ...known })
+  } catch (error) {
+    held.discard()
+    throw error
+  }
+  held.release()
+}
+
+/** The answer has been decided already: what the closing adds goes to the log. */
+async function endQuietly(visit: Visit, scope: Scope, ending: Ending): Promise<void> {
+  try {
+    await scope.end(ending)
+  } catch (error) {
+    visit.tell('Closing the handler scope failed', error)
+  }
+}
+
+/** An error that says how it is to be answered is; any other is the server's to answer and to tell. */
+function answerFor(error: unknown, request: IncomingMessage, response: ServerResponse): void {
+  const { status, issues, message } = (error ?? {}) as { status?: unknown; issues?: unknown; message?: string }
+  if (typeof status !== 'number' || status < 400 || status > 599 || response.headersSent) throw error
+  exchangeOf(request)?.fail(error)
+  const body = JSON.stringify(issues === undefined ? { error: message } : { error: message, issues })
+  response.writeHead(status, { 'content-type': 'application/json' }).end(body)
+}
+
+function streams(plan: Plan): StewardError {
+  const names = plan.steps.filter((step) => step.kind === handlerKind).map((step) => `"${step.name}"`)
+  return new StewardError(
+    'ERR_HANDLER_STREAMS',
+    `Cannot stream while ${names.join(', ')} ${names.length > 1 ? 'are' : 'is'} open: it closes before the response leaves; use perRequest for what a stream needs, or answer in one piece of at most 1 MiB`,
+  )
+}

@@ -1,0 +1,39 @@
+import { styleText } from 'node:util'
+import { describeError, isStewardError, type ErrorCode } from '../base/errors.ts'
+
+/** Wrong use: nothing was started, and starting again changes nothing. */
+const WRONG_USE = new Set<ErrorCode>([
+  'ERR_APP_NOT_USABLE', 'ERR_BAD_OPTION', 'ERR_CAPTIVE', 'ERR_CYCLE', 'ERR_MODULE_LISTENS', 'ERR_MODULE_NOT_FOUND',
+  'ERR_MODULE_NO_DEFAULT', 'ERR_NOT_A_RESOURCE', 'ERR_OVERRIDE_UNUSED', 'ERR_SCOPE_UNKNOWN',
+]) // oxfmt-ignore
+
+/** 2 for wrong use, 1 for a start that failed. */
+export function exitCodeOf(error: unknown): 1 | 2 {
+  return isStewardError(error) && WRONG_USE.has(error.code) ? 2 : 1
+}
+
+/** Says why nothing runs: one sentence, then the stacks of what user code threw. */
+export function printFatal(error: unknown, form: 'pretty' | 'plain' | 'json'): void {
+  process.stderr.write(form === 'json' ? `${JSON.stringify(fatalLine(error))}\n` : fatalText(error, form))
+}
+
+function fatalLine(error: unknown): object {
+  const code = isStewardError(error) ? error.code : undefined
+  return { time: new Date().toISOString(), level: 'fatal', code, message: describeError(error), stacks: stacksOf(error) }
+}
+
+function fatalText(error: unknown, form: 'pretty' | 'plain'): string {
+  const [sentence, ...rest] = [describeError(error), ...stacksOf(error)]
+  const code = isStewardError(error) ? ` (${error.code})` : ''
+  const head = form === 'pretty' ? styleText('red', `✗ ${sentence}`, { stream: process.stderr }) : `steward: ${sentence}`
+  return `${head}${code}\n${rest.map((stack) => `\n${stack.replaceAll(/^/gm, '  ')}\n`).join('')}`
+}
+
+/** Where user code threw; our own errors say what they mean without. */
+function stacksOf(error: unknown): string[] {
+  const thrown = isStewardError(error) ? [error.cause, ...error.errors.filter((one) => one !== error.cause)] : [error]
+  return thrown.flatMap((one) => {
+    if (isStewardError(one)) return one === error ? [] : [one.message, ...stacksOf(one).slice(0, 3)]
+    return one instanceof Error && one.stack ? [one.stack] : []
+  })
+}

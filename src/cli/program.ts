@@ -1,0 +1,83 @@
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import type { Duration } from '../base/deadline.ts'
+import { graph } from './graph.ts'
+import { serveModule } from './serve.ts'
+
+/** The command line: what `steward` does with its arguments. Sets the exit code; never throws. */
+export async function main(argv: readonly string[]): Promise<void> {
+  try {
+    await program().parseAsync(argv)
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    // Help and version are no errors; what was wrong has been printed
+    process.exitCode = error.exitCode === 0 ? 0 : 2
+  }
+}
+
+function program(): Command {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+  const command = new Command('steward')
+    .description('Serves a Node service and stops it without losing anything.')
+    .version(version)
+    .showHelpAfterError('(steward --help shows what there is)')
+    .showSuggestionAfterError()
+    .exitOverride()
+  addServe(command)
+  addGraph(command)
+  return command
+}
+
+function addServe(command: Command): void {
+  command
+    .command('serve')
+    .description('serve a module: its default export is a service(…), or an app (Hono, { fetch }, a (req, res) listener)')
+    .argument('<module>', 'the file, in TypeScript or JavaScript')
+    .option('--host <address>', 'address to listen on (127.0.0.1, or all when PORT is set)')
+    .option('-p, --port <number>', 'port to listen on (PORT, or 3000)', port)
+    .option('-b, --bind <where>', 'host:port, unix:path or fd://number, in one')
+    .option('--unix <path>', 'listen on a Unix socket')
+    .option('--fd <number>', 'listen on an inherited socket', descriptor)
+    .option('--graceful-timeout <time>', 'the whole time a stop may take (25s)', time)
+    .option('--drain-delay <time>', 'how long everything is still served after readiness has turned (0s)', time)
+    .option('--keep-alive <time>', 'how long an idle connection is kept (75s)', time)
+    .addOption(new Option('--log <form>', 'how to log (pretty on a terminal, else json)').choices(['pretty', 'json']))
+    .option('--pid <file>', 'write the process id to a file')
+    .option('--env-file <file>', 'load environment variables from a file')
+    .option('--import <module...>', 'load a module first, such as tsx')
+    .option('--health-live <path>', 'path of the liveness probe (/livez)')
+    .option('--health-ready <path>', 'path of the readiness probe (/readyz)')
+    .option('--no-health', 'no probes on the port of the app')
+    .option('--no-watchdog', 'no thread that ends a process whose event loop is blocked')
+    .option('--signal-exit-codes', 'exit 130 or 143 after a clean stop by SIGINT or SIGTERM')
+    .action(serveModule)
+}
+
+function addGraph(command: Command): void {
+  command
+    .command('graph')
+    .description('draw what stands on what in a module, without opening anything')
+    .argument('<module>', 'the file, in TypeScript or JavaScript')
+    .addOption(new Option('--format <language>', 'the language of the picture').choices(['mermaid', 'dot']).default('mermaid'))
+    .option('--env-file <file>', 'load environment variables from a file')
+    .option('--import <module...>', 'load a module first, such as tsx')
+    .action(graph)
+}
+
+function port(text: string): number {
+  const number = Number(text)
+  if (/^\d+$/.test(text) && number <= 65_535) return number
+  throw new InvalidArgumentError('It is no port: give a number from 0 to 65535.')
+}
+
+function descriptor(text: string): number {
+  if (/^\d+$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('It is no file descriptor: give its number, such as 3.')
+}
+
+/** As in the code, or a bare number of seconds, as servers of this kind take it. */
+function time(text: string): Duration {
+  if (/^\d+(\.\d+)?$/.test(text)) return `${Number(text)}s`
+  if (/^\d+(\.\d+)?(ms|s|m|h)$/.test(text)) return text as Duration
+  throw new InvalidArgumentError('It is no time: give seconds, or 250ms, 5s, 2m, 1h.')
+}

@@ -1,0 +1,127 @@
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import type { Duration } from '../base/deadline.ts'
+import { describeError, isStewardError, StewardError } from '../base/errors.ts'
+import { realWorld } from '../base/world.ts'
+import type { Running } from '../service/running.ts'
+import { leave } from '../service/leaving.ts'
+import { serve, type ServeOptions } from '../service/serve.ts'
+import { exitCodeOf, printFatal } from './fatal.ts'
+import { load, type Loaded, type LoadOptions } from './load.ts'
+import { jsonLog } from './log.ts'
+import { Screen } from './screen.ts'
+
+/** The options of `steward serve`, as they were given. */
+export interface ServeCommand extends LoadOptions {
+  host?: string
+  port?: number
+  bind?: string
+  unix?: string
+  fd?: number
+  gracefulTimeout?: Duration
+  drainDelay?: Duration
+  keepAlive?: Duration
+  log?: 'pretty' | 'json'
+  pid?: string
+  health: boolean
+  healthLive?: string
+  healthReady?: string
+  watchdog: boolean
+  signalExitCodes?: boolean
+}
+
+/** `steward serve`: loads a module and serves it until a signal stops it. Sets the exit code. */
+export async function serveModule(module: string, command: ServeCommand): Promise<void> {
+  const form = command.log ?? (process.stdout.isTTY ? 'pretty' : 'json')
+  // A reader of the log that goes away is no reason to stop
+  process.stdout.on('error', () => {})
+  process.stderr.on('error', () => {})
+  try {
+    const where = placeOf(command)
+    const loaded = await load(module, command)
+    const log = form === 'pretty' ? new Screen(module, process.stdout).show : jsonLog(process.stdout)
+    const removePid = command.pid === undefined ? undefined : writePid(command.pid)
+    await serveLoaded(loaded, { ...optionsOf(command, where, loaded), on: log }).finally(() => removePid?.())
+  } catch (error) {
+    fail(error, form)
+  }
+}
+
+/** Serves until it has closed. */
+async function serveLoaded({ definition }: Loaded, options: ServeOptions): Promise<void> {
+  const running: Running = await serve(definition, options)
+  const { clean } = await running.closed
+  // After a signal this has been seen to already; a service that ended by itself ends its process too
+  if (process.exitCode === undefined) leave(clean ? 0 : 1, { emit: options.on!, world: realWorld })
+}
+
+function fail(error: unknown, form: 'pretty' | 'json'): void {
+  const stopped = isStewardError(error) && (error.code === 'ERR_OPEN_ABORTED' || error.code === 'ERR_STOPPING')
+  if (stopped && error.errors.length === 0) return
+  printFatal(error, form)
+  leave(exitCodeOf(error), { emit: () => {}, world: realWorld })
+}
+
+type Place = Pick<ServeOptions, 'host' | 'port' | 'unix' | 'fd'>
+
+/** Where to listen: one place, said in one way. @throws `ERR_BAD_OPTION` */
+function placeOf({ host, port, bind, unix, fd }: ServeCommand): Place {
+  const place = { ...(host === undefined ? {} : { host }), ...(port === undefined ? {} : { port }) }
+  const named = [Object.keys(place).length > 0, bind !== undefined, unix !== undefined, fd !== undefined].filter(Boolean)
+  if (named.length > 1) {
+    throw new StewardError('ERR_BAD_OPTION', 'Cannot listen in several places: give one of --host and --port, --bind, --unix, --fd')
+  }
+  if (unix !== undefined) return { unix }
+  if (fd !== undefined) return { fd }
+  return bind === undefined ? place : parseBind(bind)
+}
+
+function parseBind(bind: string): Place {
+  const [, unix] = /^unix:(?:\/\/)?(.+)$/.exec(bind) ?? []
+  if (unix !== undefined) return { unix }
+  const [, fd] = /^fd:\/\/(\d+)$/.exec(bind) ?? []
+  if (fd !== undefined) return { fd: Number(fd) }
+  const [, host, port] = /^(?:\[?([^\]]*?)\]?:)?(\d+)$/.exec(bind) ?? []
+  if (port !== undefined && Number(port) <= 65_535) return { port: Number(port), ...(host ? { host } : {}) }
+  throw new StewardError('ERR_BAD_OPTION', `Cannot listen on --bind "${bind}": give host:port, unix:path or fd://number`)
+}
+
+function optionsOf(command: ServeCommand, where: Place, { port }: Loaded): ServeOptions {
+  const { gracefulTimeout, drainDelay, keepAlive, healthLive, healthReady } = command
+  const own = port !== undefined && Object.keys(where).length === 0 && process.env['PORT'] === undefined ? { port } : {}
+  return {
+    ...own,
+    ...where,
+    ...(gracefulTimeout === undefined ? {} : { gracefulTimeout }),
+    ...(drainDelay === undefined ? {} : { drainDelay }),
+    ...(keepAlive === undefined ? {} : { keepAlive }),
+    health: command.health && { ...(healthLive ? { live: healthLive } : {}), ...(healthReady ? { ready: healthReady } : {}) },
+    watchdog: command.watchdog,
+    signalExitCodes: command.signalExitCodes ?? false,
+  }
+}
+
+/** Writes the pid file, and gives what removes it if it is still ours. @throws `ERR_BAD_OPTION` when another process has it */
+function writePid(file: string): () => void {
+  const other = existsSync(file) ? Number(readFileSync(file, 'utf8').trim()) : Number.NaN
+  if (other !== process.pid && isAlive(other)) {
+    throw new StewardError('ERR_BAD_OPTION', `Cannot write the pid file "${file}": process ${other} runs and has it; stop it, or name another file`)
+  }
+  try {
+    writeFileSync(file, `${process.pid}\n`)
+  } catch (cause) {
+    throw new StewardError('ERR_BAD_OPTION', `Cannot write the pid file "${file}": ${describeError(cause)}`, { cause })
+  }
+  return () => {
+    if (existsSync(file) && readFileSync(file, 'utf8').trim() === String(process.pid)) rmSync(file)
+  }
+}
+
+function isAlive(pid: number): boolean {
+  if (!Number.isInteger(pid) || pid <= 0) return false
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return (error as { code?: string }).code === 'EPERM'
+  }
+}
+

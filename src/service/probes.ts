@@ -1,0 +1,33 @@
+import type { HealthAnswer, HealthOptions } from '../http/health.ts'
+import type { HealthReport } from '../scope/health.ts'
+
+/** Where the probes are answered on the app's port. */
+export interface ProbePaths {
+  /** @default '/livez' */
+  live: string
+  /** @default '/readyz' */
+  ready: string
+}
+
+/** What readiness is taken from. */
+interface Probed {
+  readonly state: string
+  health(): Promise<HealthReport>
+}
+
+/** Readiness: the service is running and every critical check passes. Probes that come together share one round of checks. */
+export function healthOf(service: Probed, paths: ProbePaths): HealthOptions {
+  let round: Promise<HealthReport> | undefined
+  const report = async (): Promise<HealthAnswer> => {
+    if (service.state !== 'running') return { ready: false, body: { ready: false, state: service.state } }
+    round ??= service.health().finally(() => (round = undefined))
+    const { ready, checks } = await round
+    return { ready, body: { ready, state: service.state, checks: shown(checks) } }
+  }
+  return { ...paths, report }
+}
+
+/** Without the errors: they may carry secrets, and anyone may read the probes. */
+function shown(checks: HealthReport['checks']): object {
+  return Object.fromEntries(Object.entries(checks).map(([name, { ok, critical, took }]) => [name, { ok, critical, took: Math.round(took) }]))
+}

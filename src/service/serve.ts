@@ -1,0 +1,221 @@
+import { milliseconds, type Duration } from '../base/deadline.ts'
+import { describe, isStewardError, StewardError } from '../base/errors.ts'
+import type { ServiceEvent } from '../base/events.ts'
+import { realWorld, type World } from '../base/world.ts'
+import { bind, type Binding, type BindTarget } from '../http/binding.ts'
+import type { Override } from '../scope/override.ts'
+import { leave } from './leaving.ts'
+import { ServiceRun, type Running, type RunSettings } from './running.ts'
+import { serviceOf, type ServedApp, type Service, type ServiceDefinition } from './service.ts'
+import { ProcessGuard } from './signals.ts'
+import { reserveOf } from './stages.ts'
+import { startWatchdog, type Watchdog } from './watchdog.ts'
+
+/** How a service is started, with a listener or without. */
+export interface StartOptions {
+  /** In the place of the service's own. */
+  gracefulTimeout?: Duration
+  /** In the place of the service's own. */
+  drainDelay?: Duration
+  /** What stands in the place of what: `fake(…)`, `swap(…)`. */
+  with?: readonly Override[]
+  /** Aborts the start, or stops what has started. */
+  signal?: AbortSignal
+  /** Told everything, from the first moment. */
+  on?: (event: ServiceEvent) => void
+  /** Another clock, for tests. */
+  world?: World
+}
+
+/** How a service is served. */
+export interface ServeOptions extends StartOptions {
+  /** @default the environment's `PORT`, or 3000; 0 for any free one */
+  port?: number
+  /** @default '127.0.0.1', or all interfaces when the port comes from the environment's `PORT` */
+  host?: string
+  /** The path of a Unix socket, in the place of host and port. */
+  unix?: string
+  /** The descriptor of a listening socket that was inherited, in the place of host and port. */
+  fd?: number
+  /** How long an idle connection is kept. @default '75s' */
+  keepAlive?: Duration
+  /** The probes' paths on the app's port, or none. @default { live: '/livez', ready: '/readyz' } */
+  health?: { live?: string; ready?: string } | false
+  /** SIGTERM, SIGINT and SIGHUP stop it, errors that nobody caught too; then the process ends. @default true */
+  signals?: boolean
+  /** A thread that ends the process 1 s after the grace, whatever blocks it. @default the same as `signals` */
+  watchdog?: boolean
+  /** 130 and 143 as exit codes after a clean stop by SIGINT or SIGTERM, in the place of 0. @default false */
+  signalExitCodes?: boolean
+}
+
+/**
+ * Serves a service, or an app as such: binds, opens what it holds, runs its start hooks, then listens. Resolves when it is
+ * ready. It handles the process's signals unless `signals` is false.
+ *
+ * @throws `ERR_LISTEN` before anything of the app is started, `ERR_OPEN`, `ERR_HOOK`, `ERR_LIFESPAN`, `ERR_BAD_OPTION`,
+ * `ERR_APP_NOT_USABLE`; what had been started is undone then
+ * @example
+ * ```ts
+ * import { serve, service } from 'steward'
+ *
+ * const app = { fetch: () => new Response('hello') }
+ * await using running = await serve(service({ app }), { port: 0 })
+ * console.log(await (await fetch(running.url)).text())
+ * ```
+ */
+export async function serve(given: Service | ServedApp, options: ServeOptions = {}): Promise<Running> {
+  checkOptions(options, SERVE_OPTIONS, 'serve')
+  return new Serving(serviceOf(given), options).start()
+}
+
+/**
+ * The same without a listener and without signals: `running.fetch(request)` answers. For tests, and for embedding in a
+ * server of somebody else.
+ *
+ * @throws as `serve`
+ */
+export async function start(given: Service | ServedApp, options: StartOptions = {}): Promise<Running> {
+  checkOptions(options, START_OPTIONS, 'start')
+  const definition = serviceOf(given)
+  const run = new ServiceRun(definition, settingsOf(definition, options))
+  followSignal(run, options.signal)
+  await run.start()
+  return run
+}
+
+const guard = new ProcessGuard(realWorld)
+
+/** One `serve`: the run, and what the process has to do with it. */
+class Serving {
+  readonly #options: ServeOptions
+  readonly #settings: RunSettings
+  readonly #run: ServiceRun
+  readonly #signals: boolean
+  #watchdog: Watchdog | undefined
+
+  constructor(definition: ServiceDefinition, options: ServeOptions) {
+    this.#options = options
+    this.#settings = settingsOf(definition, options)
+    this.#run = new ServiceRun(definition, this.#settings)
+    this.#signals = options.signals ?? true
+  }
+
+  async start(): Promise<Running> {
+    const target = targetOf(this.#options)
+    const release = this.#signals ? guard.add(this.#run) : undefined
+    let binding: Binding | undefined
+    try {
+      binding = await bindTo(target)
+      this.#watch()
+      followSignal(this.#run, this.#options.signal)
+      await this.#run.start(binding)
+    } catch (error) {
+      await binding?.release()
+      this.#end(guard.endedBy !== undefined && !isClean(error), release)
+      throw error
+    }
+    void this.#run.closed.then(({ clean }) => this.#end(!clean, release))
+    return this.#run
+  }
+
+  #watch(): void {
+    if (!(this.#options.watchdog ?? this.#signals)) return
+    const grace = this.#settings.gracefulTimeout
+    const watchdog = startWatchdog({ grace, reserve: reserveOf(grace) }, (error) =>
+      this.#run.emit({ type: 'error', message: 'The watchdog has died; stops are still bounded by the main thread', error }),
+    )
+    this.#run.events.on(({ type }) => {
+      if (type === 'service.stopping') watchdog.stopping()
+    })
+    this.#watchdog = watchdog
+  }
+
+  #end(failed: boolean, release: (() => void) | undefined): void {
+    this.#watchdog?.end()
+    if (!release) return
+    release()
+    const { endedBy } = guard
+    if (endedBy !== undefined) leave(exitCode(failed, endedBy, this.#options), { emit: this.#run.emit, world: realWorld })
+    else if (failed) process.exitCode = 1
+  }
+}
+
+/** A start that a stop has ended is no failure. */
+function isClean(error: unknown): boolean {
+  return isStewardError(error) && (error.code === 'ERR_OPEN_ABORTED' || error.code === 'ERR_STOPPING') && error.errors.length === 0
+}
+
+function exitCode(failed: boolean, endedBy: string, { signalExitCodes }: ServeOptions): number {
+  if (failed) return 1
+  if (!signalExitCodes) return 0
+  return { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 }[endedBy] ?? 0
+}
+
+function followSignal(run: ServiceRun, signal: AbortSignal | undefined): void {
+  if (!signal) return
+  const stop = (): void => void run.stop('its signal was aborted')
+  if (signal.aborted) return stop()
+  signal.addEventListener('abort', stop, { once: true })
+  void run.closed.then(() => signal.removeEventListener('abort', stop))
+}
+
+function settingsOf(definition: ServiceDefinition, options: ServeOptions): RunSettings {
+  const { gracefulTimeout, drainDelay, keepAlive, health = {} } = options
+  return {
+    gracefulTimeout: gracefulTimeout === undefined ? definition.gracefulTimeout : milliseconds(gracefulTimeout, 'gracefulTimeout'),
+    drainDelay: drainDelay === undefined ? definition.drainDelay : milliseconds(drainDelay, 'drainDelay'),
+    keepAlive: keepAlive === undefined ? undefined : milliseconds(keepAlive, 'keepAlive'),
+    probes: health === false ? false : { live: health.live ?? '/livez', ready: health.ready ?? '/readyz' },
+    with: options.with,
+    world: options.world,
+    on: options.on,
+  }
+}
+
+function targetOf({ port, host, unix, fd }: ServeOptions): BindTarget {
+  const given = [unix, fd, port ?? host].filter((one) => one !== undefined)
+  if (given.length > 1) {
+    throw new StewardError('ERR_BAD_OPTION', 'Cannot listen in several places: give either host and port, or unix, or fd')
+  }
+  if (unix !== undefined) return { path: unix }
+  if (fd !== undefined) return { fd }
+  const fromEnvironment = port === undefined && process.env['PORT'] !== undefined
+  return {
+    port: port ?? portFromEnvironment() ?? 3000,
+    host: host ?? (fromEnvironment ? '::' : '127.0.0.1'),
+  }
+}
+
+function portFromEnvironment(): number | undefined {
+  const { PORT } = process.env
+  if (PORT === undefined) return undefined
+  if (/^\d+$/.test(PORT)) return Number(PORT)
+  throw new StewardError('ERR_BAD_OPTION', `Cannot listen on the environment's PORT=${JSON.stringify(PORT)}: it is no number, set one from 0 to 65535`)
+}
+
+/** All interfaces are one dual-stack socket; where a machine has no IPv6, all of IPv4. */
+async function bindTo(target: BindTarget): Promise<Binding> {
+  try {
+    return await bind(target)
+  } catch (error) {
+    const { code } = ((error as Error).cause ?? {}) as { code?: string }
+    const noIpv6 = 'host' in target && target.host === '::' && (code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL')
+    if (!noIpv6) throw error
+    return bind({ ...target, host: '0.0.0.0' })
+  }
+}
+
+const START_OPTIONS = ['gracefulTimeout', 'drainDelay', 'with', 'signal', 'on', 'world']
+const SERVE_OPTIONS = [
+  ...START_OPTIONS, 'port', 'host', 'unix', 'fd', 'keepAlive', 'health', 'signals', 'watchdog', 'signalExitCodes',
+] // oxfmt-ignore
+
+function checkOptions(options: object, known: readonly string[], doing: string): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new StewardError('ERR_BAD_OPTION', `Cannot ${doing} with ${describe(options)} as options: pass an object`)
+  }
+  const unknown = Object.keys(options).find((name) => !known.includes(name))
+  if (unknown === undefined) return
+  throw new StewardError('ERR_BAD_OPTION', `Cannot ${doing} with the option "${unknown}": there is no such option, known are ${known.join(', ')}`)
+}

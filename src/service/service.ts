@@ -1,0 +1,161 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { milliseconds, type Duration } from '../base/deadline.ts'
+import { describe, StewardError } from '../base/errors.ts'
+import { definitionOf, type AnyResource, type Fitting, type Resource, type Resources, type Values } from '../scope/resource.ts'
+import type { Hook, Lifespan } from './hooks.ts'
+
+/** An app in web terms: Hono and its like, or `{ fetch }` by hand. */
+export interface FetchApp {
+  fetch(request: Request, env?: never, context?: never): Response | Promise<Response>
+}
+
+/** A Node listener: a bare function is always one. Express apps are, too. */
+export type NodeListener = (request: IncomingMessage, response: ServerResponse) => unknown
+
+/** What a service can serve. */
+export type ServedApp = FetchApp | NodeListener
+
+/** What `service` takes. Each hook is one function or several. */
+export interface ServiceOptions<Held extends Resources, Every extends Resources> {
+  /** What answers requests: Hono, `{ fetch }`, a `(req, res)` listener, or an app resource that gives one of these. */
+  app?: ServedApp | Resource<ServedApp, 'app'>
+  /** Opened at start even where no route injects them, and handed to the hooks. */
+  resources?: Held & Fitting<Held, 'app', never, 'a service'>
+  /** Resources are open, nothing listens yet. One that throws ends the start. */
+  onStartup?: Hook<Values<Held>> | readonly Hook<Values<Held>>[]
+  /** The first moment of the stop: every connection is still open. */
+  onShutdown?: Hook<Values<Held>> | readonly Hook<Values<Held>>[]
+  /** Traffic is over, resources are still open. */
+  onDrained?: Hook<Values<Held>> | readonly Hook<Values<Held>>[]
+  /** Both halves in one, around the hooks and the traffic. The code after its `yield` always runs. */
+  lifespan?: Lifespan<Values<Held>>
+  /** Opened for each request, whatever the route. */
+  everyRequest?: Every & Fitting<Every, 'app' | 'request', 'request', 'every request'>
+  /** The one budget for stopping. @default '25s' */
+  gracefulTimeout?: Duration
+  /** How long everything is still served after readiness has turned, within the budget. @default '0s' */
+  drainDelay?: Duration
+  /** How it is called in messages. @default 'service' */
+  name?: string
+}
+
+/** An app, its resources and its hooks, described and not started: `serve` runs it, any number of times. */
+export interface Service {
+  readonly name: string
+}
+
+/** A service as it is inside. Times are in milliseconds. */
+export class ServiceDefinition implements Service {
+  readonly name: string
+  readonly app: ServedApp | AnyResource | undefined
+  readonly resources: Resources
+  readonly everyRequest: Resources | undefined
+  readonly onStartup: readonly Hook<never>[]
+  readonly onShutdown: readonly Hook<never>[]
+  readonly onDrained: readonly Hook<never>[]
+  readonly lifespan: Lifespan<never> | undefined
+  readonly gracefulTimeout: number
+  readonly drainDelay: number
+
+  constructor(options: ServiceOptions<Resources, Resources>) {
+    this.name = options.name ?? 'service'
+    this.app = options.app
+    this.resources = (options.resources ?? {}) as Resources
+    this.everyRequest = options.everyRequest as Resources | undefined
+    this.onStartup = hooksOf(options, 'onStartup')
+    this.onShutdown = hooksOf(options, 'onShutdown')
+    this.onDrained = hooksOf(options, 'onDrained')
+    this.lifespan = options.lifespan as Lifespan<never> | undefined
+    this.gracefulTimeout = milliseconds(options.gracefulTimeout ?? '25s', 'gracefulTimeout')
+    this.drainDelay = milliseconds(options.drainDelay ?? '0s', 'drainDelay')
+  }
+}
+
+/**
+ * Describes a service: what it serves, what it holds, what happens at its start and its stop. Nothing is started: `serve`
+ * and `steward serve` do that.
+ *
+ * @throws `ERR_BAD_OPTION` for an option that does not exist or has a wrong value, `ERR_APP_NOT_USABLE` for an app that
+ * cannot be served
+ * @example
+ * ```ts
+ * import { perApp, service } from 'steward'
+ *
+ * const greeting = perApp(() => 'hello')
+ * export default service({
+ *   app: { fetch: () => new Response('hi') },
+ *   resources: { greeting },
+ *   onStartup: ({ greeting }) => console.log(greeting),
+ * })
+ * ```
+ */
+export function service<const Held extends Resources = {}, const Every extends Resources = {}>(
+  options: ServiceOptions<Held, Every>,
+): Service {
+  checkOptions(options)
+  return new ServiceDefinition(options as unknown as ServiceOptions<Resources, Resources>)
+}
+
+/** The inside of what was given as a service; an app as such becomes a service of its own. @throws `ERR_APP_NOT_USABLE` */
+export function serviceOf(given: unknown): ServiceDefinition {
+  if (given instanceof ServiceDefinition) return given
+  if (isApp(given)) return new ServiceDefinition({ app: given })
+  throw notUsable(given)
+}
+
+/** Can it be served: is it a function, or does it have a `fetch`? */
+export function isApp(app: unknown): app is ServedApp {
+  return typeof app === 'function' || isFetchApp(app)
+}
+
+/** An app in web terms is an object with `fetch`; a bare function never is one. */
+export function isFetchApp(app: unknown): app is FetchApp {
+  return typeof app === 'object' && app !== null && typeof (app as FetchApp).fetch === 'function'
+}
+
+/** The error of something that cannot be served. */
+export function notUsable(found: unknown): StewardError {
+  return new StewardError(
+    'ERR_APP_NOT_USABLE',
+    `Cannot serve ${describe(found)}: it is no app; give a service(…), an object with fetch such as a Hono app, or a (req, res) listener`,
+  )
+}
+
+const OPTIONS = new Set<string>([
+  'app', 'resources', 'onStartup', 'onShutdown', 'onDrained', 'lifespan', 'everyRequest', 'gracefulTimeout', 'drainDelay', 'name',
+] satisfies (keyof ServiceOptions<{}, {}>)[]) // oxfmt-ignore
+
+function checkOptions(options: unknown): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new StewardError('ERR_BAD_OPTION', `Cannot make a service of ${describe(options)}: pass its options, service({ app })`)
+  }
+  const unknown = Object.keys(options).find((name) => !OPTIONS.has(name))
+  if (unknown !== undefined) {
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot make a service with the option "${unknown}": there is no such option, known are ${[...OPTIONS].join(', ')}`,
+    )
+  }
+  const { app, resources, everyRequest } = options as Record<string, unknown>
+  if (app !== undefined && !isApp(app) && !definitionOf(app)) throw notUsable(app)
+  checkRecord('resources', resources)
+  checkRecord('everyRequest', everyRequest)
+}
+
+function checkRecord(name: string, found: unknown): void {
+  if (found === undefined || (typeof found === 'object' && found !== null && !definitionOf(found))) return
+  throw new StewardError(
+    'ERR_BAD_OPTION',
+    `Cannot use ${describe(found)} as "${name}": pass an object of resources, ${name}: { pool }`,
+  )
+}
+
+function hooksOf(options: object, name: string): readonly Hook<never>[] {
+  const found = (options as Record<string, unknown>)[name]
+  const hooks = found === undefined ? [] : Array.isArray(found) ? found : [found]
+  for (const hook of hooks) {
+    if (typeof hook === 'function') continue
+    throw new StewardError('ERR_BAD_OPTION', `Cannot use ${describe(hook)} as "${name}": pass a function, or several in an array`)
+  }
+  return hooks as Hook<never>[]
+}

@@ -1,0 +1,191 @@
+import { Deadline } from '../base/deadline.ts'
+import { StewardError } from '../base/errors.ts'
+import type { Emit, Served, StageTimes, Waiting } from '../base/events.ts'
+import type { Release, World } from '../base/world.ts'
+import type { DrainLimits } from '../http/drain.ts'
+import { errorsOf } from '../scope/app.ts'
+import { runHook, type BoundHook } from './hooks.ts'
+
+/**
+ * The one budget of a stop, divided (CONTRACT.md): every stage lives inside it.
+ *
+ * ```
+ * 0        drain delay            T1          T2        G − C/2          G
+ * ├─ lame duck ─┼───── drain ──────┼─ signals ─┼─ cleanups ─┼─ closing ──┤  C = the close reserve
+ *                                  aborted     503 or cut
+ * ```
+ */
+export interface Budget extends DrainLimits {
+  /** G, in milliseconds. */
+  readonly grace: number
+  /** C, in milliseconds. */
+  readonly reserve: number
+  readonly drainDelay: Deadline
+  /** When `onShutdown` hooks are abandoned. */
+  readonly shutdownHooks: Deadline
+  /** The whole of it. */
+  readonly end: Deadline
+}
+
+/** How long an idle connection may still send one last request when the whole service stops. */
+const IDLE_WINDOW = 1_000
+
+/** Divides the grace, from now on. Times are in milliseconds. */
+export function divide(grace: number, drainDelay: number, { world, force }: { world: World; force: AbortSignal }): Budget {
+  const reserve = reserveOf(grace)
+  const end = Deadline.in(grace, world)
+  const at = (ms: number): Deadline => Deadline.in(ms, world)
+  return {
+    grace,
+    reserve,
+    end,
+    force,
+    idle: IDLE_WINDOW,
+    drainDelay: at(Math.min(drainDelay, grace - reserve)),
+    shutdownHooks: at(Math.min(Math.max(drainDelay, grace / 5), grace - reserve)),
+    t1: at(grace - reserve - Math.min(1_000, grace / 10)),
+    t2: at(grace - reserve),
+    cleanup: at(grace - reserve / 2),
+  }
+}
+
+/** C = clamp(G/5, min(1 s, G/2), 5 s): what is kept back for closing. */
+export function reserveOf(grace: number): number {
+  return Math.min(5_000, Math.max(grace / 5, Math.min(1_000, grace / 2)))
+}
+
+/** What takes requests: an HTTP server, or calls of `fetch`. */
+export interface Traffic {
+  /** Everything is still served; the last responses say so. */
+  stopping(): void
+  drain(limits: DrainLimits): Promise<void>
+  waiting(): Waiting[]
+}
+
+/** What is stopped. Hooks are in the order in which they run. */
+export interface Stopping {
+  readonly emit: Emit
+  readonly world: World
+  readonly traffic: Traffic
+  readonly onShutdown: readonly BoundHook[]
+  /** `onDrained`, then the lifespan's second half. */
+  readonly onDrained: readonly BoundHook[]
+  served(): Served
+  /** Told when a stage begins. */
+  enter(stage: 'draining' | 'closing'): void
+  closeResources(limit: Deadline): Promise<void>
+}
+
+/** What came of a stop. `clean`: nothing was cut and nothing failed. Times are in milliseconds. */
+export interface StopReport {
+  readonly clean: boolean
+  readonly served: Served
+  readonly took: StageTimes
+  readonly errors: readonly unknown[]
+}
+
+/**
+ * The stop sequence: the app is told, then traffic drains, then everything closes in reverse. Never rejects: every failure
+ * is in the report, and stops nothing else.
+ */
+export async function stopInStages(target: Stopping, budget: Budget): Promise<StopReport> {
+  const errors: unknown[] = []
+  const { world } = target
+  const began = world.now()
+  onForce(budget)
+  await lameDuck(target, budget, errors)
+  const stopped = world.now()
+  target.enter('draining')
+  await drain(target, budget)
+  const drained = world.now()
+  target.enter('closing')
+  await close(target, budget, errors)
+  const served = target.served()
+  const took = { stopping: stopped - began, draining: drained - stopped, closing: world.now() - drained }
+  return { clean: errors.length === 0 && served.cut === 0, served, took, errors }
+}
+
+/** `onShutdown` runs while everything is served, and the drain delay passes. A force ends both. */
+async function lameDuck(target: Stopping, budget: Budget, errors: unknown[]): Promise<void> {
+  target.traffic.stopping()
+  const hooks = runAll(target, target.onShutdown, { limit: () => budget.shutdownHooks, errors })
+  await Promise.race([Promise.all([hooks, passed(budget.drainDelay, budget.force)]), aborted(budget.force)])
+}
+
+async function drain(target: Stopping, budget: Budget): Promise<void> {
+  target.emit({ type: 'service.draining' })
+  const release = tellWaiting(target)
+  try {
+    await target.traffic.drain(budget)
+  } finally {
+    release()
+    target.emit({ type: 'drain.ended', served: target.served() })
+  }
+}
+
+/** Says once a second what the drain is waiting for. */
+function tellWaiting({ world, emit, traffic }: Stopping): Release {
+  const tell = (): void => {
+    const waiting = traffic.waiting()
+    if (waiting.length > 0) emit({ type: 'drain.waiting', for: waiting })
+    release = world.timer(1_000, tell)
+  }
+  let release = world.timer(1_000, tell)
+  return () => release()
+}
+
+async function close(target: Stopping, budget: Budget, errors: unknown[]): Promise<void> {
+  const { end } = budget
+  target.emit({ type: 'service.closing' })
+  let left = target.onDrained.length + 1
+  // Each gets an even share of what is left, so that one that hangs leaves time for the others
+  await runAll(target, target.onDrained, { limit: () => end.atMost(end.remaining / left--), errors })
+  try {
+    await target.closeResources(end)
+  } catch (error) {
+    errors.push(...errorsOf(error))
+  }
+}
+
+/** A second signal: what is left is cut, and everything closes within C in total. */
+function onForce({ force, cleanup, end, reserve }: Budget): void {
+  const hurry = (): void => {
+    cleanup.hurry(reserve / 2)
+    end.hurry(reserve)
+  }
+  if (force.aborted) hurry()
+  else force.addEventListener('abort', hurry, { once: true })
+}
+
+async function runAll(
+  { emit, world }: Stopping,
+  hooks: readonly BoundHook[],
+  { limit, errors }: { limit: () => Deadline; errors: unknown[] },
+): Promise<void> {
+  for (const hook of hooks) {
+    try {
+      await runHook(hook, limit(), { emit, world })
+    } catch (error) {
+      errors.push(error)
+    }
+  }
+}
+
+function passed(deadline: Deadline, force: AbortSignal): Promise<void> {
+  if (deadline.remaining === 0) return Promise.resolve()
+  return new Promise((resolve) => {
+    const release = deadline.when(resolve)
+    // A force ends the wait; its timer must not hold the process
+    force.addEventListener('abort', release, { once: true })
+  })
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+}
+
+/** The reason of everything that a stop ends. */
+export function stoppingError(name: string, reason: string): StewardError {
+  return new StewardError('ERR_STOPPING', `Cannot go on: ${name} is stopping (${reason})`)
+}

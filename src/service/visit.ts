@@ -1,0 +1,186 @@
+import type { IncomingMessage } from 'node:http'
+import type { Emit } from '../base/events.ts'
+import { StewardError } from '../base/errors.ts'
+import type { Ended, WhenOver } from '../http/exchange.ts'
+import type { App } from '../scope/app.ts'
+import { pathTo, type Plan } from '../scope/graph.ts'
+import { handlerKind, requestKind } from '../scope/kind.ts'
+import type { Ending, Resources } from '../scope/resource.ts'
+import { Failure, type Inputs, type Scope } from '../scope/scope.ts'
+import { NodeRequestInfo, WebRequestInfo, type RequestInfo } from './request.ts'
+
+/** What a visit needs of the running service. */
+export interface Host {
+  readonly app: App
+  readonly emit: Emit
+}
+
+/** The life of one request as whoever serves it sees it: an `Exchange` over HTTP, or a `fetch` call. */
+export interface Transport {
+  /** Aborted when the client has gone, or the grace is spent. */
+  readonly signal: AbortSignal
+  waitUntil(work: Promise<unknown>): void
+  whenOver(close: WhenOver): void
+  fail(error: unknown): void
+}
+
+/**
+ * One request in a running service: its request scope and its handler scope, begun at first need. Held by its request;
+ * over when the handler has settled and the response is over.
+ *
+ * It is what Hono's `c.executionCtx` gives, too.
+ */
+export class Visit {
+  readonly host: Host
+  readonly transport: Transport
+  /** What the framework's door adds for built-in resources: `context`, `response`. */
+  readonly extras: Record<string, unknown> = {}
+  readonly #source: IncomingMessage | Request
+  #scope: Scope | undefined = undefined
+  #handler: Scope | undefined = undefined
+  #info: RequestInfo | undefined = undefined
+
+  constructor(host: Host, transport: Transport, source: IncomingMessage | Request) {
+    this.host = host
+    this.transport = transport
+    this.#source = source
+  }
+
+  /** For the built-in resource `request`. */
+  get request(): RequestInfo {
+    return (this.#info ??= infoOf(this.#source))
+  }
+
+  /** For the built-in resource `signal`. */
+  get signal(): AbortSignal {
+    return this.transport.signal
+  }
+
+  /** Work that outlives the response: best effort, and the drain waits for it. */
+  waitUntil(work: Promise<unknown>): void {
+    this.transport.waitUntil(Promise.resolve(work))
+  }
+
+  /** Part of the contract of an execution context; nothing can be passed through here. */
+  passThroughOnException(): void {}
+
+  /** Part of the contract of an execution context. */
+  get props(): Record<string, never> {
+    return {}
+  }
+
+  /** The request's scope, the same for every middleware and the handler. @throws `ERR_SCOPE_CLOSED` while the app closes */
+  get scope(): Scope {
+    if (this.#scope) return this.#scope
+    const scope = this.host.app.scope.enter(requestKind, new VisitInputs(this) as unknown as Inputs)
+    // Its closing is in the hands of the transport
+    scope.working = true
+    this.#scope = scope
+    this.transport.whenOver((ended) => scope.end(endingOf(ended)))
+    return scope
+  }
+
+  /** The handler's scope, while there is one. */
+  get handlerScope(): Scope | undefined {
+    return this.#handler
+  }
+
+  /** Begins the handler's scope: whoever does so ends it. */
+  enterHandler(): Scope {
+    this.#handler = this.scope.enter(handlerKind)
+    return this.#handler
+  }
+
+  /** The handler's scope has ended, or is about to. */
+  leaveHandler(): void {
+    this.#handler = undefined
+  }
+
+  /**
+   * Opens a plan for this request. Gives nothing when all of it was synchronous.
+   *
+   * @throws the opener's own error, as it is: a 401 stays a 401; its path is told as `request.failed`
+   */
+  open(scope: Scope, plan: Plan): Promise<void> | undefined {
+    try {
+      return scope.open(plan)?.catch((error: unknown) => Promise.reject(this.#own(error, plan)))
+    } catch (error) {
+      throw this.#own(error, plan)
+    }
+  }
+
+  /** Tells that a close failed after the answer had been decided. */
+  tell(message: string, error: unknown): void {
+    this.host.emit({ type: 'error', message: `${message} for ${this.request.method} ${this.request.url.pathname}`, error })
+  }
+
+  #own(error: unknown, plan: Plan): unknown {
+    if (!(error instanceof Failure)) return error
+    const { method, url } = this.request
+    const path = pathTo(plan, error.step)
+    this.host.emit({ type: 'request.failed', method, url: url.pathname, path, error: error.error })
+    return error.error
+  }
+}
+
+/** What the scope's built-in resources read. */
+class VisitInputs {
+  readonly #visit: Visit
+
+  constructor(visit: Visit) {
+    this.#visit = visit
+  }
+
+  get request(): RequestInfo {
+    return this.#visit.request
+  }
+
+  get signal(): AbortSignal {
+    return this.#visit.signal
+  }
+
+  get context(): unknown {
+    return this.#visit.extras['context']
+  }
+
+  get response(): unknown {
+    return this.#visit.extras['response']
+  }
+}
+
+/** How a scope ended, from what became of the request: *ok* is nothing thrown and a status below 400 (R11). */
+export function endingOf({ failed, error, status }: Ended): Ending {
+  const known = status === undefined ? {} : { status }
+  if (failed) return { ok: false, error, ...known }
+  return { ok: status === undefined || status < 400, ...known }
+}
+
+/** A plan that is found once per running service, for those who inject the same resources into every request. */
+export class PlanFor {
+  readonly #wanted: Resources
+  #app: App | undefined
+  #plan: Plan | undefined
+
+  constructor(wanted: Resources) {
+    this.#wanted = wanted
+  }
+
+  in(app: App): Plan {
+    if (this.#app === app) return this.#plan!
+    this.#plan = app.graph.plan(this.#wanted)
+    this.#app = app
+    return this.#plan
+  }
+}
+
+/** The error of injecting where no service runs. */
+export function noService(door: string): StewardError {
+  return new StewardError(
+    'ERR_NO_SERVICE',
+    `Cannot inject here: this request did not come through a running service; start it with steward serve, serve(service(…)) or start(service(…)), or ${door}`,
+  )
+}
+
+function infoOf(source: IncomingMessage | Request): RequestInfo {
+  return source instanceof Request ? new WebRequestInfo(source) : new NodeRequestInfo(source)
+}

@@ -1,0 +1,103 @@
+import { writeSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { constants } from 'node:os'
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { realWorld, type Release } from '../base/world.ts'
+import { SignalCount, STOP_SIGNALS } from './signals.ts'
+
+/** What the thread is told: how long a stop and a forced one may take in all, in milliseconds. */
+interface Limits {
+  readonly watchdog: true
+  readonly grace: number
+  readonly reserve: number
+}
+
+/** The main thread's word: a stop has begun, or was forced. */
+type Word = 'stopping' | 'forced'
+
+/** A second thread that ends the process when a stop has not ended in time: a blocked event loop defeats no stop. */
+export interface Watchdog {
+  /** A stop has begun that no signal asked for. */
+  stopping(): void
+  forced(): void
+  /** The service has closed, or never started. */
+  end(): void
+}
+
+/**
+ * Starts the watchdog. It hears the stop signals by itself, since a blocked main thread cannot pass them on, and kills the
+ * process 1 s after the grace, or after the close reserve when the stop was forced; it says so in one line first. It holds
+ * neither the event loop nor the exit.
+ *
+ * Node delivers signals to listeners of the main thread only; in the watchdog's thread they come through the binding that
+ * Node itself uses (`--expose-internals`, for that thread alone). Where a Node version has no such binding, the watchdog
+ * still guards every stop that the main thread could begin.
+ */
+export function startWatchdog(limits: Omit<Limits, 'watchdog'>, onError: (error: unknown) => void): Watchdog {
+  const worker = new Worker(new URL(import.meta.url), {
+    workerData: { ...limits, watchdog: true } satisfies Limits,
+    execArgv: ['--expose-internals', '--no-warnings'],
+    name: 'steward watchdog',
+    resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 4 },
+  })
+  worker.unref()
+  worker.on('error', onError)
+  const say = (word: Word): void => worker.postMessage(word)
+  return {
+    stopping: () => say('stopping'),
+    forced: () => say('forced'),
+    end: () => void worker.terminate(),
+  }
+}
+
+function watch({ grace, reserve }: Limits): void {
+  const count = new SignalCount()
+  let disarm: Release | undefined
+  const arm = (ms: number, what: string): void => {
+    disarm?.()
+    disarm = realWorld.timer(ms + 1_000, () => kill(`the stop had not ended ${ms + 1_000} ms after ${what}`))
+  }
+  const onWord = (word: Word): void => (word === 'forced' ? arm(reserve, 'it was forced') : arm(grace, 'it began'))
+  parentPort!.on('message', onWord)
+  onSignals((name) => {
+    const which = count.next(name, realWorld.now())
+    if (which === 1) arm(grace, name)
+    else if (which === 2) arm(reserve, `a second signal, ${name}`)
+    else if (which > 2) realWorld.timer(1_000, () => kill(`a third signal, ${name}, was not obeyed`))
+  })
+}
+
+function kill(why: string): void {
+  writeSync(2, `steward: killing the process: ${why}; what blocks the event loop, or ignores its signal, was not closed\n`)
+  process.kill(process.pid, 'SIGKILL')
+}
+
+interface SignalHandle {
+  onsignal: () => void
+  start(signal: number): number
+  unref(): void
+}
+
+function onSignals(tell: (name: string) => void): void {
+  const Signal = signalBinding()
+  if (!Signal) return
+  for (const name of STOP_SIGNALS) {
+    const handle = new Signal()
+    handle.unref()
+    handle.onsignal = () => tell(name)
+    handle.start(constants.signals[name])
+  }
+}
+
+function signalBinding(): (new () => SignalHandle) | undefined {
+  try {
+    const { internalBinding } = createRequire(import.meta.url)('internal/test/binding') as {
+      internalBinding: (name: string) => { Signal: new () => SignalHandle }
+    }
+    return internalBinding('signal_wrap').Signal
+  } catch {
+    return undefined // this Node version keeps its bindings to itself; the main thread's word remains
+  }
+}
+
+if (!isMainThread && (workerData as Partial<Limits> | null)?.watchdog) watch(workerData as Limits)
