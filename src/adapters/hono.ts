@@ -8,7 +8,7 @@ import type { Scope } from '../scope/scope.ts'
 import { runningIn } from '../service/answering.ts'
 import type { FetchTransport } from '../service/fetches.ts'
 import { markInjected } from '../service/injected.ts'
-import { ServiceRun } from '../service/running.ts'
+import { ServiceRun } from '../service/run.ts'
 import { noService, PlanFor, Visit } from '../service/visit.ts'
 
 /** What a Hono app's environment has after `inject(wanted)`: for sub-apps, `new Hono<Injected<typeof wanted>>()`. */
@@ -42,13 +42,16 @@ export function inject<const Wanted extends Resources>(
   wanted: Wanted & Fitting<Wanted, 'app' | 'request' | 'handler', 'request' | 'Hono context', 'a Hono handler'>,
 ): MiddlewareHandler<Injected<Wanted>> {
   if (typeof wanted !== 'object' || wanted === null) {
-    throw new StewardError('ERR_BAD_OPTION', `Cannot inject ${describe(wanted)}: pass an object of resources, inject({ pool })`)
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot inject ${describe(wanted)}: pass an object of resources, inject({ pool })`,
+    )
   }
   const plans = new PlanFor(wanted)
-  const middleware: MiddlewareHandler = async (c, next) => {
+  const middleware: MiddlewareHandler = (c, next) => {
     const visit = visitOf(c)
-    if (visit) return injectInto({ c, next, visit, plan: plans.in(visit.host.app) })
-    await injectAlone(c, (alone) => injectInto({ c, next, visit: alone, plan: plans.in(alone.host.app) }))
+    if (!visit) return injectAlone(c, (alone) => injectInto({ c, next, visit: alone, plan: plans.in(alone.host.app) }))
+    return injectInto({ c, next, visit, plan: plans.in(visit.host.app) })
   }
   return markInjected(middleware, wanted) as MiddlewareHandler<Injected<Wanted>>
 }
@@ -60,44 +63,65 @@ interface Injecting {
   readonly plan: Plan
 }
 
-async function injectInto(injecting: Injecting): Promise<void> {
+/** What is open, or opens at once, costs no promise of ours. */
+function injectInto(injecting: Injecting): Promise<void> {
   const { c, next, visit, plan } = injecting
-  visit.extras['context'] ??= c
+  visit.context ??= c
+  if (visit.context !== c) return injectMounted(injecting)
   if (plan.kind === handlerKind && !visit.handlerScope) return injectHandler(injecting)
   const scope = visit.handlerScope ?? visit.scope
   const opening = visit.open(scope, plan)
-  if (opening) await opening
+  if (opening) return injectLater(opening, injecting)
   setVariables(c, plan, scope)
-  await next()
+  return next()
+}
+
+async function injectLater(opening: Promise<void>, { c, next, visit, plan }: Injecting): Promise<void> {
+  await opening
+  setVariables(c, plan, visit.handlerScope ?? visit.scope)
+  return next()
+}
+
+/** A mounted app has a context of its own, for the same request. */
+async function injectMounted(injecting: Injecting): Promise<void> {
+  const { c, visit } = injecting
+  const outer = visit.context
+  visit.context = c
+  try {
+    await injectInto(injecting)
+  } finally {
+    visit.context = outer
+  }
   if (c.error) visit.transport.fail(c.error)
 }
 
 /** The outermost one that wants a handler scope begins it and ends it: between the handler's return and the response's head. */
 async function injectHandler({ c, next, visit, plan }: Injecting): Promise<void> {
   const scope = visit.enterHandler()
-  let ending: Ending
   try {
     const opening = visit.open(scope, plan)
     if (opening) await opening
     setVariables(c, plan, scope)
     await next()
-    ending = endingOf(c)
   } catch (error) {
     await endFailed(visit, scope, { ok: false, error })
-    visit.transport.fail(error)
     throw error
   }
-  if (!ending.ok) {
-    if (c.error) visit.transport.fail(c.error)
-    return endFailed(visit, scope, ending)
-  }
+  const ending = endingOf(c)
+  if (!ending.ok) return endFailed(visit, scope, ending)
   visit.leaveHandler()
-  const ended = scope.end(ending)
-  if (ended) await ended
+  try {
+    const ended = scope.end(ending)
+    if (ended) await ended
+  } catch (error) {
+    withdrawAnswer(c)
+    throw error
+  }
 }
 
-/** Hono's error handler has answered for what was thrown, and keeps it in `c.error`. */
+/** Hono's error handler has answered for what was thrown, and keeps it in `c.error`. Without an answer it will throw yet. */
 function endingOf(c: Context): Ending {
+  if (!c.finalized) return { ok: false }
   const { error, res } = c
   const { status } = res
   return error === undefined ? { ok: status < 400, status } : { ok: false, status, error }
@@ -111,6 +135,23 @@ async function endFailed(visit: Visit, scope: Scope, ending: Ending): Promise<vo
   } catch (error) {
     visit.tell('Closing the handler scope failed', error)
   }
+}
+
+/** What tells of an answer that is not to be given after all, or hands something out with it. */
+const OF_THE_ANSWER = [
+  'set-cookie', 'location', 'link', 'refresh', 'etag', 'last-modified', 'cache-control', 'expires', 'content-type',
+  'content-length', 'content-encoding', 'content-language', 'content-location', 'content-disposition', 'content-range',
+] // oxfmt-ignore
+
+/** Hono puts the headers of the answer before onto that of its error handler: those of a failed commit must not be. */
+function withdrawAnswer(c: Context): void {
+  const { headers, body } = c.res
+  void body?.cancel().catch(() => {})
+  const kept = new Headers(headers)
+  for (const name of OF_THE_ANSWER) kept.delete(name)
+  c.status(500)
+  c.res = undefined
+  c.res = new Response(null, { status: 500, headers: kept })
 }
 
 function setVariables(c: Context, plan: Plan, scope: Scope): void {
@@ -134,32 +175,36 @@ function executionOf(c: Context): unknown {
   try {
     return c.executionCtx
   } catch {
-    return undefined // there is none: app.request() without a third argument
+    return undefined // there is none: app.request() without a fourth argument
   }
 }
 
 /** `app.request(path, init, running.env)`: the outermost middleware is the first to hear of the request, and ends it. */
 async function injectAlone(c: Context, work: (visit: Visit) => Promise<void>): Promise<void> {
   const running = runningIn(c.env)
-  if (!(running instanceof ServiceRun)) throw noService("pass its environment, app.request(path, init, running.env)")
-  const transport = running.fetches.begin(c.req.raw)
-  const visit = new Visit(running, transport, c.req.raw)
-  visits.set(c.req.raw, visit)
+  if (!(running instanceof ServiceRun)) {
+    throw noService('pass its environment, app.request(path, init, running.env)')
+  }
+  const { raw } = c.req
+  const transport = running.fetches.begin(raw)
+  const visit = new Visit(running, transport, raw)
+  visits.set(raw, visit)
   try {
     await work(visit)
-    answer(c, transport)
   } catch (error) {
     transport.fail(error)
     await transport.end()
     throw error
   }
+  await answer(c, transport)
 }
 
-/** The scope ends when the answer's body has been read. */
-function answer(c: Context, transport: FetchTransport): void {
+/** The scope ends when the answer's body has been read. That of an answer to HEAD, nobody reads. */
+async function answer(c: Context, transport: FetchTransport): Promise<void> {
   const response = transport.answer(c.res)
+  if (c.req.raw.method === 'HEAD') await response.body?.cancel()
   // Hono's setter merges the headers of the response before; they are the same
-  if (response !== c.res) c.res = response
+  else if (response !== c.res) c.res = response
 }
 
 function keyTaken(key: string): StewardError {

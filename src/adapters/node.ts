@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { describe, StewardError } from '../base/errors.ts'
-import { exchangeOf } from '../http/exchange.ts'
 import { holdResponse, type Held } from '../http/hold.ts'
 import type { Plan } from '../scope/graph.ts'
 import { handlerKind, requestKind } from '../scope/kind.ts'
@@ -9,6 +8,7 @@ import type { Ending, Fitting, Resource, Resources, Values } from '../scope/reso
 import type { Scope } from '../scope/scope.ts'
 import { visitOf } from '../service/answering.ts'
 import { markInjected } from '../service/injected.ts'
+import { answerError } from '../service/thrown.ts'
 import { noService, PlanFor, type Visit } from '../service/visit.ts'
 
 /** Node's response, as a resource. */
@@ -26,8 +26,10 @@ export type NodeHandler<Wanted> = (
  * handler is open, a response that is written in one piece (up to 1 MiB) is held until it has closed, so that a failing
  * commit is the client's 500; a handler that streams is told to use `perRequest`.
  *
- * @throws when a request comes, an opener's own error: an error with a `status` is answered with it, any other is a 500;
- * `ERR_NO_SERVICE` where no service runs, `ERR_HANDLER_STREAMS`
+ * An error that says how it is to be answered (`getResponse` as those of `param` and Hono, `status` as those of
+ * http-errors) is answered so, whoever threw it; any other is a 500.
+ *
+ * @throws when a request comes, `ERR_NO_SERVICE` where no service runs; into the handler, `ERR_HANDLER_STREAMS`
  * @example
  * ```ts
  * import { perApp, service } from 'steward'
@@ -48,14 +50,14 @@ export function inject<const Wanted extends Resources>(
   const listener = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const visit = visitOf(request)
     if (!visit) throw noService('put the listener into service({ app })')
-    visit.extras['response'] ??= response
+    visit.response ??= response
     const plan = plans.in(visit.host.app)
     const handle: Handle = (values) => handler(request, response, values as Values<Wanted>)
     try {
       if (plan.kind === handlerKind) await inHandlerScope({ visit, plan, handle, response })
       else await inScope(visit.scope, { visit, plan, handle })
     } catch (error) {
-      answerFor(error, request, response)
+      await answerError(error, visit, response)
     }
   }
   return markInjected(listener, wanted)
@@ -116,15 +118,6 @@ async function endQuietly(visit: Visit, scope: Scope, ending: Ending): Promise<v
   } catch (error) {
     visit.tell('Closing the handler scope failed', error)
   }
-}
-
-/** An error that says how it is to be answered is; any other is the server's to answer and to tell. */
-function answerFor(error: unknown, request: IncomingMessage, response: ServerResponse): void {
-  const { status, issues, message } = (error ?? {}) as { status?: unknown; issues?: unknown; message?: string }
-  if (typeof status !== 'number' || status < 400 || status > 599 || response.headersSent) throw error
-  exchangeOf(request)?.fail(error)
-  const body = JSON.stringify(issues === undefined ? { error: message } : { error: message, issues })
-  response.writeHead(status, { 'content-type': 'application/json' }).end(body)
 }
 
 function streams(plan: Plan): StewardError {

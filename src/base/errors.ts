@@ -61,7 +61,7 @@ export class StewardError extends Error {
   readonly path: readonly string[]
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
-    super(message, 'cause' in details ? { cause: details.cause } : undefined)
+    super(withoutSecrets(message), 'cause' in details ? { cause: details.cause } : undefined)
     this.name = 'StewardError'
     this.code = code
     this.errors = details.errors ?? []
@@ -73,6 +73,11 @@ export class StewardError extends Error {
 export function isStewardError(error: unknown, code?: ErrorCode): error is StewardError {
   const known = error instanceof Error && error.name === 'StewardError' && 'code' in error
   return known && (code === undefined || error.code === code)
+}
+
+/** The same text; the passwords of the URLs in it are not shown. */
+export function withoutSecrets(text: string): string {
+  return text.replaceAll(/(\b[a-z][a-z0-9+.-]*:\/\/[^\s:/@]*):[^\s/]*@/gi, '$1:***@')
 }
 
 /** Any thrown value in one line, for a message that quotes it. */

@@ -1,6 +1,6 @@
 import type { Release } from './world.ts'
 
-/** Something under way that the drain is waiting for. `age` is in milliseconds. */
+/** Something under way that a start or a stop is waiting for. `age` is in milliseconds. */
 export interface Waiting {
   kind: 'request' | 'connection' | 'handler' | 'background' | 'hook' | 'resource'
   /** A request's method and path, a resource's or a hook's name. */
@@ -31,6 +31,7 @@ export interface StageTimes {
  */
 export type ServiceEvent =
   | { type: 'service.opening'; name: string }
+  | { type: 'start.waiting'; for: readonly Waiting[] }
   | { type: 'resource.opening'; name: string }
   | { type: 'resource.opened'; name: string; took: number }
   | { type: 'resource.failed'; name: string; took: number; error: unknown }
@@ -43,6 +44,7 @@ export type ServiceEvent =
   | { type: 'service.listening'; url: string }
   | { type: 'service.ready'; took: number }
   | { type: 'service.stopping'; reason: string; grace: number }
+  | { type: 'service.forced'; reason: string; grace: number }
   | { type: 'service.draining' }
   | { type: 'listener.closed' }
   | { type: 'drain.waiting'; for: readonly Waiting[] }

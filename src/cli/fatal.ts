@@ -1,5 +1,5 @@
 import { styleText } from 'node:util'
-import { describeError, isStewardError, type ErrorCode } from '../base/errors.ts'
+import { describeError, isStewardError, withoutSecrets, type ErrorCode } from '../base/errors.ts'
 
 /** Wrong use: nothing was started, and starting again changes nothing. */
 const WRONG_USE = new Set<ErrorCode>([
@@ -12,28 +12,50 @@ export function exitCodeOf(error: unknown): 1 | 2 {
   return isStewardError(error) && WRONG_USE.has(error.code) ? 2 : 1
 }
 
+/** How a command writes: for a person at a terminal, as plain text, as JSON lines. */
+export type Form = 'pretty' | 'plain' | 'json'
+
+/** For commands that have no log of their own. */
+export function formOf(stream: { isTTY?: boolean }): Form {
+  return stream.isTTY ? 'pretty' : 'plain'
+}
+
 /** Says why nothing runs: one sentence, then the stacks of what user code threw. */
-export function printFatal(error: unknown, form: 'pretty' | 'plain' | 'json'): void {
-  process.stderr.write(form === 'json' ? `${JSON.stringify(fatalLine(error))}\n` : fatalText(error, form))
+export function printFatal(error: unknown, form: Form = formOf(process.stderr)): void {
+  const text = form === 'json' ? `${JSON.stringify(fatalLine(error))}\n` : fatalText(error, form)
+  process.stderr.write(text)
 }
 
 function fatalLine(error: unknown): object {
   const code = isStewardError(error) ? error.code : undefined
-  return { time: new Date().toISOString(), level: 'fatal', code, message: describeError(error), stacks: stacksOf(error) }
+  const message = withoutSecrets(describeError(error))
+  return { time: new Date().toISOString(), level: 'fatal', code, message, stacks: stacksOf(error) }
 }
 
-function fatalText(error: unknown, form: 'pretty' | 'plain'): string {
-  const [sentence, ...rest] = [describeError(error), ...stacksOf(error)]
+function fatalText(error: unknown, form: Form): string {
+  const sentence = withoutSecrets(describeError(error))
   const code = isStewardError(error) ? ` (${error.code})` : ''
-  const head = form === 'pretty' ? styleText('red', `✗ ${sentence}`, { stream: process.stderr }) : `steward: ${sentence}`
-  return `${head}${code}\n${rest.map((stack) => `\n${stack.replaceAll(/^/gm, '  ')}\n`).join('')}`
+  const head =
+    form === 'pretty'
+      ? styleText('red', `✗ ${sentence}`, { stream: process.stderr })
+      : `steward: ${sentence}`
+  const stacks = stacksOf(error).map((stack) => `\n${stack.replaceAll(/^/gm, '  ')}\n`)
+  return `${head}${code}\n${stacks.join('')}`
 }
 
 /** Where user code threw; our own errors say what they mean without. */
 function stacksOf(error: unknown): string[] {
-  const thrown = isStewardError(error) ? [error.cause, ...error.errors.filter((one) => one !== error.cause)] : [error]
+  const thrown = isStewardError(error)
+    ? [error.cause, ...error.errors.filter((one) => one !== error.cause)]
+    : [error]
   return thrown.flatMap((one) => {
     if (isStewardError(one)) return one === error ? [] : [one.message, ...stacksOf(one).slice(0, 3)]
-    return one instanceof Error && one.stack ? [one.stack] : []
+    return one instanceof Error && one.stack ? [withoutSecrets(one.stack)] : []
   })
+}
+
+/** A reader of what is printed that goes away is no reason to stop. */
+export function survivePipes(): void {
+  process.stdout.on('error', () => {})
+  process.stderr.on('error', () => {})
 }

@@ -3,8 +3,10 @@ import { createRequire } from 'node:module'
 import { Server } from 'node:net'
 import { join, relative, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { describe, describeError, isStewardError, StewardError } from '../base/errors.ts'
-import { isApp, serviceOf, type ServiceDefinition } from '../service/service.ts'
+import { describeError, isStewardError, StewardError } from '../base/errors.ts'
+import type { Release } from '../base/world.ts'
+import { isApp, notUsable, ServiceDefinition, serviceOf } from '../service/service.ts'
+import { printFatal } from './fatal.ts'
 
 /** What is to be loaded, and what before it. */
 export interface LoadOptions {
@@ -37,15 +39,25 @@ function loadEnvironment(file: string): void {
   try {
     process.loadEnvFile(file)
   } catch (cause) {
-    throw new StewardError('ERR_BAD_OPTION', `Cannot load the environment from "${file}": ${describeError(cause)}`, { cause })
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot load the environment from "${file}": ${describeError(cause)}`,
+      { cause },
+    )
   }
 }
 
 function find(module: string): string {
   const file = resolve(module)
-  if (existsSync(file) && statSync(file).isFile()) return file
-  const hint = near(module, file)
-  throw new StewardError('ERR_MODULE_NOT_FOUND', `Cannot serve "${module}": there is no such file in ${process.cwd()}${hint}`)
+  const there = statSync(file, { throwIfNoEntry: false })
+  if (there?.isFile()) return file
+  const found = there?.isDirectory()
+    ? 'it is a folder'
+    : `there is no such file in ${process.cwd()}`
+  throw new StewardError(
+    'ERR_MODULE_NOT_FOUND',
+    `Cannot serve "${module}": ${found}${near(module, file)}`,
+  )
 }
 
 function near(module: string, file: string): string {
@@ -53,14 +65,21 @@ function near(module: string, file: string): string {
   const stem = file.replace(/\.\w+$/, '')
   const endings = ['.ts', '.js', '.mts', '.mjs', '/index.ts', '/index.js']
   const candidate = endings.map((ending) => stem + ending).find((path) => existsSync(path))
-  return candidate ? `, but there is ${relative(process.cwd(), candidate)}` : '; give the path of the module that exports your service or app'
+  return candidate
+    ? `, but there is ${relative(process.cwd(), candidate)}`
+    : '; give the path of the module that exports your service or app'
 }
 
 async function loadFirst(specifier: string): Promise<void> {
   try {
     await import(locate(specifier))
   } catch (cause) {
-    throw new StewardError('ERR_MODULE_NOT_FOUND', `Cannot load "${specifier}" first: ${describeError(cause)}`, { cause })
+    const missing = (cause as { code?: string } | null)?.code === 'ERR_MODULE_NOT_FOUND'
+    throw new StewardError(
+      missing ? 'ERR_MODULE_NOT_FOUND' : 'ERR_MODULE_THREW',
+      `Cannot load "${specifier}" first: ${firstLine(describeError(cause))}${missing ? '; install it in the project' : ''}`,
+      { cause },
+    )
   }
 }
 
@@ -78,6 +97,7 @@ function locate(specifier: string): string {
 /** Imports it, and lets nothing listen meanwhile: the command is what listens. */
 async function importQuietly(module: string, file: string): Promise<Record<string, unknown>> {
   const guard = refuseListening(module)
+  const release = failUnfinished(module)
   try {
     const loaded = (await import(pathToFileURL(file).href)) as Record<string, unknown>
     if (guard.refused) throw guard.refused
@@ -86,16 +106,40 @@ async function importQuietly(module: string, file: string): Promise<Record<strin
     throw guard.refused ?? threw(module, error)
   } finally {
     guard.release()
+    release()
   }
 }
 
-function refuseListening(module: string): { refused: StewardError | undefined; release: () => void } {
+/** With nothing left to wait for, Node ends a process in the middle of a top-level `await`. */
+function failUnfinished(module: string): Release {
+  const tell = (code: number): void => {
+    if (code !== UNSETTLED) return
+    const found = 'it awaits something that never comes'
+    const todo =
+      'see what it awaits at its top level, or do that in a resource, which has an openTimeout'
+    printFatal(new StewardError('ERR_MODULE_THREW', `Cannot load "${module}": ${found}; ${todo}`))
+    process.exitCode = 1
+  }
+  process.once('exit', tell)
+  return () => process.off('exit', tell)
+}
+
+/** Node's exit code for a top-level `await` that can never end. */
+const UNSETTLED = 13
+
+interface ListenGuard {
+  refused: StewardError | undefined
+  readonly release: Release
+}
+
+function refuseListening(module: string): ListenGuard {
   const { listen } = Server.prototype
-  const guard = { refused: undefined as StewardError | undefined, release: () => void (Server.prototype.listen = listen) }
+  const release = (): void => void (Server.prototype.listen = listen)
+  const guard: ListenGuard = { refused: undefined, release }
   Server.prototype.listen = () => {
     guard.refused = new StewardError(
       'ERR_MODULE_LISTENS',
-      `Cannot serve "${module}": it calls listen() itself while it is loaded; take the call away and write: export default app`,
+      `Cannot serve "${module}": it calls listen() itself while it is loaded; take the call away and export the app: export default app`,
     )
     throw guard.refused
   }
@@ -105,41 +149,53 @@ function refuseListening(module: string): { refused: StewardError | undefined; r
 function threw(module: string, error: unknown): unknown {
   // Wrong use of our own functions says what it is
   if (isStewardError(error)) return error
-  return new StewardError('ERR_MODULE_THREW', `Cannot load "${module}": ${describeError(error)}${adviceFor(error)}`, { cause: error })
+  const { code } = (error ?? {}) as { code?: string }
+  return new StewardError(
+    code === 'ERR_MODULE_NOT_FOUND' ? 'ERR_MODULE_NOT_FOUND' : 'ERR_MODULE_THREW',
+    `Cannot load "${module}": ${firstLine(describeError(error))}${adviceFor(error)}`,
+    { cause: error },
+  )
 }
 
 function adviceFor(error: unknown): string {
-  const { code, name, message = '' } = (error ?? {}) as { code?: string; name?: string; message?: string }
+  const { code, name, message = '' } = (error ?? {}) as { [key in string]?: string }
   if (code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX' || code === 'ERR_UNKNOWN_FILE_EXTENSION') {
     return '; Node strips types only, for the rest add --import tsx'
   }
+  if (code === 'ERR_MODULE_NOT_FOUND') return '; install it, or write its path with its extension'
   if (name === 'ReferenceError' && message.includes('before initialization')) {
     return '; most likely two modules import each other: move what both need into a third'
   }
   return ''
 }
 
-function defaultOf(module: string, loaded: Record<string, unknown>): unknown {
-  if (loaded['default'] === undefined) {
-    const names = Object.keys(loaded).filter((name) => name !== 'default')
-    const has = names.length > 0 ? `it exports ${names.slice(0, 5).join(', ')}` : 'it exports nothing'
-    const write = names.length === 1 ? `export default ${names[0]}` : 'export default app'
-    throw new StewardError('ERR_MODULE_NO_DEFAULT', `Cannot serve "${module}": it has no default export, ${has}; write: ${write}`)
-  }
-  const given = loaded['default']
-  if (!isApp(given) && (given as { constructor?: { name?: string } } | null)?.constructor?.name === 'ServiceDefinition') {
-    checkSameCopy(module, given)
-  }
-  return given
+/** Parsers show the source below the sentence. */
+function firstLine(text: string): string {
+  return text.split('\n', 1)[0]!
 }
 
-function checkSameCopy(module: string, given: unknown): void {
-  try {
-    serviceOf(given)
-  } catch {
+function defaultOf(module: string, loaded: Record<string, unknown>): unknown {
+  const { default: given } = loaded
+  if (given === undefined) throw noDefault(module, Object.keys(loaded))
+  if (given instanceof ServiceDefinition || isApp(given)) return given
+  if ((given as { constructor?: { name?: string } } | null)?.constructor?.name === SERVICE) {
     throw new StewardError(
       'ERR_APP_NOT_USABLE',
-      `Cannot serve "${module}": ${describe(given)} was made by another copy of steward than this command; use the project's own, npx steward`,
+      `Cannot serve "${module}": its service was made by another copy of steward than this command; use the project's own, npx steward`,
     )
   }
+  throw notUsable(given, module)
+}
+
+const SERVICE = ServiceDefinition.name
+
+function noDefault(module: string, names: readonly string[]): StewardError {
+  const others = names.filter((name) => name !== 'default')
+  const has =
+    others.length > 0 ? `it exports ${others.slice(0, 5).join(', ')}` : 'it exports nothing'
+  const write = others.length === 1 ? `export default ${others[0]}` : 'export default app'
+  return new StewardError(
+    'ERR_MODULE_NO_DEFAULT',
+    `Cannot serve "${module}": it has no default export, ${has}; write: ${write}`,
+  )
 }

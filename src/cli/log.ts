@@ -1,19 +1,24 @@
 import type { Writable } from 'node:stream'
+import { inspect } from 'node:util'
+import { withoutSecrets } from '../base/errors.ts'
 import type { ServiceEvent } from '../base/events.ts'
 
 type Level = 'debug' | 'info' | 'warn' | 'error'
 
-/** Writes events as JSON lines: `time`, `level`, `event`, and the event's own fields. What the drain waits for is written once. */
+/**
+ * Writes events as JSON lines: `time`, `level`, `event`, and the event's own fields. What a start, or a drain, waits for is
+ * written once each.
+ */
 export function jsonLog(output: Writable): (event: ServiceEvent) => void {
-  let waited = false
+  const waited = new Set<string>()
   return (event) => {
-    if (event.type === 'drain.waiting') {
-      if (waited) return
-      waited = true
+    const { type, ...fields } = withPlainErrors(event)
+    if (type === 'drain.waiting' || type === 'start.waiting') {
+      if (waited.has(type)) return
+      waited.add(type)
     }
-    const { type, ...fields } = event
     const line = { time: new Date().toISOString(), level: levelOf(event), event: type, ...fields }
-    output.write(`${JSON.stringify(line, plain)}\n`)
+    output.write(`${withoutSecrets(JSON.stringify(line, tenths))}\n`)
   }
 }
 
@@ -27,6 +32,7 @@ function levelOf(event: ServiceEvent): Level {
     case 'resource.late':
     case 'hook.late':
     case 'process.held':
+    case 'service.forced':
       return 'warn'
     case 'error':
     case 'resource.failed':
@@ -41,13 +47,34 @@ function levelOf(event: ServiceEvent): Level {
   }
 }
 
-/** Errors with what is not enumerable in them; times to the tenth of a millisecond. */
-function plain(_key: string, value: unknown): unknown {
-  if (value instanceof Error) {
-    const { name, message, stack, cause } = value
-    const { code, errors } = value as { code?: unknown; errors?: readonly unknown[] }
-    return { name, message, code, stack, ...(cause === undefined ? {} : { cause }), ...(errors?.length ? { errors } : {}) }
+/** Times to the tenth of a millisecond. */
+function tenths(_key: string, value: unknown): unknown {
+  return typeof value === 'number' && !Number.isInteger(value) ? Math.round(value * 10) / 10 : value
+}
+
+function withPlainErrors(event: ServiceEvent): ServiceEvent {
+  if ('errors' in event) return { ...event, errors: event.errors.map((one) => plain(one)) }
+  return 'error' in event ? { ...event, error: plain(event.error) } : event
+}
+
+/** How many causes lead on from an error at most: they may go in a circle. */
+const DEPTH = 5
+
+/** Anything may be thrown; of errors, what JSON leaves out is shown. */
+function plain(thrown: unknown, depth = DEPTH): unknown {
+  if (thrown === undefined) return undefined
+  if (!(thrown instanceof Error)) return { message: inspect(thrown, { depth: 2 }) }
+  const { name, message, stack, cause } = thrown
+  const { code, errors } = thrown as { code?: unknown; errors?: unknown }
+  const shown = code === undefined ? {} : { code: String(code) }
+  if (depth === 0) return { name, message, ...shown, stack }
+  const all = Array.isArray(errors) ? errors.map((one) => plain(one, depth - 1)) : []
+  return {
+    name,
+    message,
+    ...shown,
+    stack,
+    ...(cause === undefined ? {} : { cause: plain(cause, depth - 1) }),
+    ...(all.length > 0 ? { errors: all } : {}),
   }
-  if (typeof value === 'number' && !Number.isInteger(value)) return Math.round(value * 10) / 10
-  return typeof value === 'bigint' ? String(value) : value
 }

@@ -2,7 +2,9 @@
 // Nothing that an old Node cannot read may be imported before this check, or written in this file
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
 if (major < 24 || (major === 24 && minor < 19)) {
-  console.error(`steward: Cannot run on Node ${process.versions.node}: it needs 24.19 or later; install one, or add it to the project: npm i -D node@24`)
+  console.error(
+    `steward: Cannot run on Node ${process.versions.node}: it needs 24.19 or later; install one, or add it to the project: npm i -D node@24`,
+  )
   process.exit(2)
 }
 const { main } = await import('./program.ts')

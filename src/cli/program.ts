@@ -16,7 +16,9 @@ export async function main(argv: readonly string[]): Promise<void> {
 }
 
 function program(): Command {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+  const { version } = JSON.parse(
+    readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+  ) as { version: string }
   const command = new Command('steward')
     .description('Serves a Node service and stops it without losing anything.')
     .version(version)
@@ -31,7 +33,9 @@ function program(): Command {
 function addServe(command: Command): void {
   command
     .command('serve')
-    .description('serve a module: its default export is a service(…), or an app (Hono, { fetch }, a (req, res) listener)')
+    .description(
+      'serve a module: its default export is a service(…), or an app (Hono, { fetch }, a (req, res) listener)',
+    )
     .argument('<module>', 'the file, in TypeScript or JavaScript')
     .option('--host <address>', 'address to listen on (127.0.0.1, or all when PORT is set)')
     .option('-p, --port <number>', 'port to listen on (PORT, or 3000)', port)
@@ -39,12 +43,25 @@ function addServe(command: Command): void {
     .option('--unix <path>', 'listen on a Unix socket')
     .option('--fd <number>', 'listen on an inherited socket', descriptor)
     .option('--graceful-timeout <time>', 'the whole time a stop may take (25s)', time)
-    .option('--drain-delay <time>', 'how long everything is still served after readiness has turned (0s)', time)
+    .option(
+      '--drain-delay <time>',
+      'how long everything is still served after readiness has turned (0s)',
+      time,
+    )
     .option('--keep-alive <time>', 'how long an idle connection is kept (75s)', time)
-    .addOption(new Option('--log <form>', 'how to log (pretty on a terminal, else json)').choices(['pretty', 'json']))
+    .addOption(
+      new Option('--log <form>', 'how to log (pretty on a terminal, else json)').choices([
+        'pretty',
+        'json',
+      ]),
+    )
     .option('--pid <file>', 'write the process id to a file')
     .option('--env-file <file>', 'load environment variables from a file')
-    .option('--import <module...>', 'load a module first, such as tsx')
+    .option(
+      '--import <module>',
+      'load a module first, such as tsx; may be given several times',
+      several,
+    )
     .option('--health-live <path>', 'path of the liveness probe (/livez)')
     .option('--health-ready <path>', 'path of the readiness probe (/readyz)')
     .option('--no-health', 'no probes on the port of the app')
@@ -58,10 +75,22 @@ function addGraph(command: Command): void {
     .command('graph')
     .description('draw what stands on what in a module, without opening anything')
     .argument('<module>', 'the file, in TypeScript or JavaScript')
-    .addOption(new Option('--format <language>', 'the language of the picture').choices(['mermaid', 'dot']).default('mermaid'))
+    .addOption(
+      new Option('--format <language>', 'the language of the picture')
+        .choices(['mermaid', 'dot'])
+        .default('mermaid'),
+    )
     .option('--env-file <file>', 'load environment variables from a file')
-    .option('--import <module...>', 'load a module first, such as tsx')
+    .option(
+      '--import <module>',
+      'load a module first, such as tsx; may be given several times',
+      several,
+    )
     .action(graph)
+}
+
+function several(text: string, before: readonly string[] = []): string[] {
+  return [...before, text]
 }
 
 function port(text: string): number {

@@ -1,15 +1,25 @@
 import type { WriteStream } from 'node:tty'
 import { styleText } from 'node:util'
-import { describeError, isStewardError } from '../base/errors.ts'
+import { describeError, isStewardError, withoutSecrets } from '../base/errors.ts'
 import type { Served, ServiceEvent, StageTimes, Waiting } from '../base/events.ts'
 
 type Style = Parameters<typeof styleText>[0]
+
+/** What a line begins with. */
+const SIGNS = {
+  good: ['green', '✓'],
+  quiet: ['dim', '✓'],
+  bad: ['red', '✗'],
+  note: ['yellow', '!'],
+  wait: ['yellow', '…'],
+} as const
 
 /** Shows a service on a terminal: what opens, where it is, what a stop waits for, and how it ended. */
 export class Screen {
   readonly #module: string
   readonly #output: WriteStream
   #url = ''
+  #wasReady = false
 
   constructor(module: string, output: WriteStream) {
     this.#module = module
@@ -17,80 +27,139 @@ export class Screen {
   }
 
   readonly show = (event: ServiceEvent): void => {
-    for (const line of this.#linesOf(event)) this.#output.write(`${line}\n`)
+    const lines = this.#ofLife(event) ?? this.#ofParts(event) ?? this.#ofTrouble(event) ?? []
+    for (const line of lines) this.#output.write(`${withoutSecrets(line)}\n`)
   }
 
-  #linesOf(event: ServiceEvent): string[] {
+  /** The service as a whole. */
+  #ofLife(event: ServiceEvent): string[] | undefined {
     switch (event.type) {
       case 'service.opening':
         return [`${this.#style('bold', 'steward')} ${this.#module}`, '']
-      case 'resource.opened':
-        return [this.#step('green', '✓', [event.name, time(event.took)])]
-      case 'resource.failed':
-        return [this.#step('red', '✗', [event.name, time(event.took), describeError(event.error)])]
-      case 'resource.closed':
-        return [this.#closing(event.name, event.took, event.error)]
-      case 'resource.late':
-        return [this.#step('yellow', '!', [event.name, time(event.after), `is late ${event.doing}: no longer waited for`])]
-      case 'hook.ended':
-        return [event.error === undefined ? this.#step('green', '✓', [event.name, time(event.took)]) : this.#failed(event.error)]
       case 'service.listening':
         this.#url = event.url
         return []
       case 'service.ready':
-        return ['', `  ${this.#style(['bold', 'cyan'], this.#url)}   ready in ${time(event.took)}, Ctrl-C stops it`, '']
-      default:
-        return this.#linesOfEnd(event)
-    }
-  }
-
-  #linesOfEnd(event: ServiceEvent): string[] {
-    switch (event.type) {
-      case 'service.stopping':
-        return ['', `${this.#style('bold', 'stopping')} (${event.reason}), ${time(event.grace)} at most; the same again forces it`]
+        this.#wasReady = true
+        return ['', this.#ready(event.took), '']
+      case 'service.stopping': {
+        const rest = `(${event.reason}), ${time(event.grace)} at most; a second signal forces it`
+        return ['', `${this.#style('bold', 'stopping')} ${rest}`]
+      }
+      case 'service.forced': {
+        const rest = `(${event.reason}), ${time(event.grace)} at most; a third signal ends the process at once`
+        return [`${this.#style('bold', 'forced')} ${rest}`]
+      }
+      case 'start.waiting':
       case 'drain.waiting':
-        return [this.#step('yellow', '…', [`waiting for ${waitingFor(event.for)}`])]
-      case 'request.cut':
-        return [this.#step('red', '✗', [`${event.method} ${event.url}`, time(event.age), event.answered ? 'answered 503' : 'cut'])]
-      case 'handler.abandoned':
-        return [this.#step('red', '✗', [`${event.method} ${event.url}`, time(event.age), 'its handler was abandoned'])]
-      case 'request.failed':
-        return [this.#failed(event.error, `${event.method} ${event.url}${event.path.length > 0 ? ` (${event.path.join(' → ')})` : ''}`)]
+        return [this.#line('wait', `waiting for ${waitingFor(event.for)}`)]
       case 'service.closed':
-        return ['', this.#summary(event.clean, event.served, event.took)]
-      case 'process.held':
-        return [this.#step('yellow', '!', [`the process is held by ${event.by.join(', ')}: close it with the resource that made it`])]
-      case 'warning':
-        return [this.#step('yellow', '!', [event.message])]
-      case 'error':
-        return [this.#failed(event.error, event.message)]
-      default:
-        return []
+        // A start that has failed is told of by its error
+        return this.#wasReady ? ['', this.#summary(event.clean, event.served, event.took)] : []
     }
+    return undefined
   }
 
-  #closing(name: string, took: number, error: unknown): string {
-    if (error === undefined) return this.#step('dim', '✓', [`${name} closed`, time(took)])
-    return this.#step('red', '✗', [`${name} did not close`, time(took), describeError(error)])
+  /** Resources and hooks. */
+  #ofParts(event: ServiceEvent): string[] | undefined {
+    switch (event.type) {
+      case 'resource.opened':
+        return [this.#line('good', event.name, time(event.took))]
+      case 'resource.failed':
+        return [this.#line('bad', event.name, time(event.took), describeError(event.error))]
+      case 'resource.closed':
+        return event.error === undefined
+          ? [this.#line('quiet', `${event.name} closed`, time(event.took))]
+          : [
+              this.#line(
+                'bad',
+                `${event.name} not closed`,
+                time(event.took),
+                describeError(event.error),
+              ),
+            ]
+      case 'resource.late':
+        return [
+          this.#line(
+            'note',
+            event.name,
+            time(event.after),
+            `${event.doing} takes too long: no longer waited for`,
+          ),
+        ]
+      case 'hook.ended':
+        return event.error === undefined
+          ? [this.#line('good', event.name, time(event.took))]
+          : this.#failed(describeError(event.error), event.error)
+    }
+    return undefined
+  }
+
+  /** What went wrong. */
+  #ofTrouble(event: ServiceEvent): string[] | undefined {
+    switch (event.type) {
+      case 'request.cut': {
+        const how = event.answered ? 'answered 503 in its place' : 'cut'
+        return [this.#line('bad', `${event.method} ${event.url}`, time(event.age), how)]
+      }
+      case 'handler.abandoned':
+        return [
+          this.#line(
+            'bad',
+            `${event.method} ${event.url}`,
+            time(event.age),
+            'its handler was abandoned',
+          ),
+        ]
+      case 'request.failed': {
+        const path = event.path.length > 0 ? ` (${event.path.join(' → ')})` : ''
+        return this.#failed(
+          `${event.method} ${event.url}${path}: ${describeError(event.error)}`,
+          event.error,
+        )
+      }
+      case 'process.held':
+        return event.by.map((one) =>
+          this.#line('note', `held by ${one}`, 'close it with the resource that made it'),
+        )
+      case 'warning':
+        return [this.#line('note', event.message)]
+      case 'error': {
+        const said = describeError(event.error)
+        return this.#failed(
+          event.message === said ? said : `${event.message}: ${said}`,
+          event.error,
+        )
+      }
+    }
+    return undefined
+  }
+
+  #ready(took: number): string {
+    return `  ${this.#style(['bold', 'cyan'], this.#url)}   ready in ${time(took)}, Ctrl-C stops it`
   }
 
   /** What failed, and where: the stack of user code, since nobody else shows it. */
-  #failed(error: unknown, what?: string): string {
-    const shown = isStewardError(error) && error.cause instanceof Error ? error.cause : error
-    const stack = shown instanceof Error ? (shown.stack ?? shown.message) : describeError(shown)
-    const head = what === undefined || what === describeError(error) ? describeError(error) : `${what}: ${describeError(error)}`
-    return `${this.#step('red', '✗', [head])}\n${this.#style('dim', stack.split('\n').slice(1, 6).join('\n'))}`
+  #failed(what: string, error: unknown): string[] {
+    const thrown = isStewardError(error) ? error.cause : error
+    const frames = thrown instanceof Error ? framesOf(thrown) : []
+    return [this.#line('bad', what), ...frames.map((frame) => this.#style('dim', frame))]
   }
 
   #summary(clean: boolean, { requests, cut, left }: Served, took: StageTimes): string {
-    const how = clean ? this.#style(['bold', 'green'], 'stopped') : this.#style(['bold', 'red'], 'stopped, not cleanly')
+    const how = clean
+      ? this.#style(['bold', 'green'], 'stopped')
+      : this.#style(['bold', 'red'], 'stopped, not cleanly')
     const gone = left > 0 ? `, ${left} left by their clients` : ''
     const stages = `told in ${time(took.stopping)}, drained in ${time(took.draining)}, closed in ${time(took.closing)}`
     return `${how}: ${requests} served, ${cut} cut${gone}; ${stages}`
   }
 
-  #step(style: Style, sign: string, [what, ...rest]: readonly string[]): string {
-    return `  ${this.#style(style, sign)} ${(what ?? '').padEnd(rest.length > 0 ? 24 : 0)}${rest.length > 0 ? ` ${this.#style('dim', rest.join('  '))}` : ''}`
+  #line(kind: keyof typeof SIGNS, what: string, ...details: string[]): string {
+    const [style, sign] = SIGNS[kind]
+    const begin = `  ${this.#style(style, sign)} `
+    if (details.length === 0) return `${begin}${what}`
+    return `${begin}${what.padEnd(24)} ${this.#style('dim', details.join('  '))}`
   }
 
   #style(style: Style, text: string): string {
@@ -98,11 +167,21 @@ export class Screen {
   }
 }
 
+/** Where it was thrown: the first lines of its stack, without the message above them. */
+function framesOf({ stack = '' }: Error): string[] {
+  return stack
+    .split('\n')
+    .filter((line) => /^\s+at /.test(line))
+    .slice(0, 5)
+}
+
 /** What is waited for, in few words: the oldest three. */
 function waitingFor(waiting: readonly Waiting[]): string {
   const oldest = waiting.toSorted((one, other) => other.age - one.age)
   const shown = oldest.slice(0, 3).map(({ kind, what, age }) => `${kind} ${what} (${time(age)})`)
-  return waiting.length > 3 ? `${shown.join(', ')} and ${waiting.length - 3} more` : shown.join(', ')
+  return waiting.length > 3
+    ? `${shown.join(', ')} and ${waiting.length - 3} more`
+    : shown.join(', ')
 }
 
 function time(ms: number): string {

@@ -1,11 +1,12 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import type { Duration } from '../base/deadline.ts'
-import { describeError, isStewardError, StewardError } from '../base/errors.ts'
+import { describeError, StewardError } from '../base/errors.ts'
 import { realWorld } from '../base/world.ts'
-import type { Running } from '../service/running.ts'
 import { leave } from '../service/leaving.ts'
-import { serve, type ServeOptions } from '../service/serve.ts'
-import { exitCodeOf, printFatal } from './fatal.ts'
+import { exitCode, guard, serve, type ServeOptions } from '../service/serve.ts'
+import type { Guarded } from '../service/signals.ts'
+import { isStopped } from '../service/starting.ts'
+import { exitCodeOf, printFatal, survivePipes, type Form } from './fatal.ts'
 import { load, type Loaded, type LoadOptions } from './load.ts'
 import { jsonLog } from './log.ts'
 import { Screen } from './screen.ts'
@@ -32,43 +33,76 @@ export interface ServeCommand extends LoadOptions {
 /** `steward serve`: loads a module and serves it until a signal stops it. Sets the exit code. */
 export async function serveModule(module: string, command: ServeCommand): Promise<void> {
   const form = command.log ?? (process.stdout.isTTY ? 'pretty' : 'json')
-  // A reader of the log that goes away is no reason to stop
-  process.stdout.on('error', () => {})
-  process.stderr.on('error', () => {})
+  survivePipes()
+  const unserved = new Unserved(command, form)
+  guard.keep(unserved)
   try {
     const where = placeOf(command)
     const loaded = await load(module, command)
-    const log = form === 'pretty' ? new Screen(module, process.stdout).show : jsonLog(process.stdout)
+    if (unserved.isEnding) return
+    const log =
+      form === 'pretty' ? new Screen(module, process.stdout).show : jsonLog(process.stdout)
     const removePid = command.pid === undefined ? undefined : writePid(command.pid)
-    await serveLoaded(loaded, { ...optionsOf(command, where, loaded), on: log }).finally(() => removePid?.())
+    await serveLoaded(loaded, { ...optionsOf(command, where, loaded), on: log }).finally(removePid)
   } catch (error) {
-    fail(error, form)
+    if (unserved.isEnding || isStopped(error)) return
+    unserved.fail(error)
   }
 }
 
-/** Serves until it has closed. */
+/** Serves until it has closed. A service that ended by itself ends its process, too. */
 async function serveLoaded({ definition }: Loaded, options: ServeOptions): Promise<void> {
-  const running: Running = await serve(definition, options)
+  const running = await serve(definition, options)
   const { clean } = await running.closed
-  // After a signal this has been seen to already; a service that ended by itself ends its process too
-  if (process.exitCode === undefined) leave(clean ? 0 : 1, { emit: options.on!, world: realWorld })
+  leave(clean ? 0 : 1, { emit: options.on!, world: realWorld })
 }
 
-function fail(error: unknown, form: 'pretty' | 'json'): void {
-  const stopped = isStewardError(error) && (error.code === 'ERR_OPEN_ABORTED' || error.code === 'ERR_STOPPING')
-  if (stopped && error.errors.length === 0) return
-  printFatal(error, form)
-  leave(exitCodeOf(error), { emit: () => {}, world: realWorld })
+/** What the process is told while no service runs: before it has been loaded, and after it has closed. */
+class Unserved implements Guarded {
+  readonly #command: ServeCommand
+  readonly #form: Form
+  /** Was it asked to end before there was a service? */
+  isEnding = false
+
+  constructor(command: ServeCommand, form: Form) {
+    this.#command = command
+    this.#form = form
+  }
+
+  stop(name: string): void {
+    this.isEnding = true
+    leave(exitCode(false, name, this.#command), NOWHERE)
+  }
+
+  force(): void {}
+
+  fail(error: unknown): void {
+    // The import of a module that listens fails with this, too
+    if (this.isEnding) return
+    this.isEnding = true
+    printFatal(error, this.#form)
+    leave(exitCodeOf(error), NOWHERE)
+  }
 }
+
+const NOWHERE = { emit: () => {}, world: realWorld }
 
 type Place = Pick<ServeOptions, 'host' | 'port' | 'unix' | 'fd'>
 
 /** Where to listen: one place, said in one way. @throws `ERR_BAD_OPTION` */
 function placeOf({ host, port, bind, unix, fd }: ServeCommand): Place {
   const place = { ...(host === undefined ? {} : { host }), ...(port === undefined ? {} : { port }) }
-  const named = [Object.keys(place).length > 0, bind !== undefined, unix !== undefined, fd !== undefined].filter(Boolean)
+  const named = [
+    Object.keys(place).length > 0,
+    bind !== undefined,
+    unix !== undefined,
+    fd !== undefined,
+  ].filter(Boolean)
   if (named.length > 1) {
-    throw new StewardError('ERR_BAD_OPTION', 'Cannot listen in several places: give one of --host and --port, --bind, --unix, --fd')
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      'Cannot listen in several places: give one of --host and --port, --bind, --unix, --fd',
+    )
   }
   if (unix !== undefined) return { unix }
   if (fd !== undefined) return { fd }
@@ -81,20 +115,30 @@ function parseBind(bind: string): Place {
   const [, fd] = /^fd:\/\/(\d+)$/.exec(bind) ?? []
   if (fd !== undefined) return { fd: Number(fd) }
   const [, host, port] = /^(?:\[?([^\]]*?)\]?:)?(\d+)$/.exec(bind) ?? []
-  if (port !== undefined && Number(port) <= 65_535) return { port: Number(port), ...(host ? { host } : {}) }
-  throw new StewardError('ERR_BAD_OPTION', `Cannot listen on --bind "${bind}": give host:port, unix:path or fd://number`)
+  if (port !== undefined && Number(port) <= 65_535)
+    return { port: Number(port), ...(host ? { host } : {}) }
+  throw new StewardError(
+    'ERR_BAD_OPTION',
+    `Cannot listen on --bind "${bind}": give host:port, unix:path or fd://number`,
+  )
 }
 
 function optionsOf(command: ServeCommand, where: Place, { port }: Loaded): ServeOptions {
   const { gracefulTimeout, drainDelay, keepAlive, healthLive, healthReady } = command
-  const own = port !== undefined && Object.keys(where).length === 0 && process.env['PORT'] === undefined ? { port } : {}
+  const own =
+    port !== undefined && Object.keys(where).length === 0 && process.env['PORT'] === undefined
+      ? { port }
+      : {}
   return {
     ...own,
     ...where,
     ...(gracefulTimeout === undefined ? {} : { gracefulTimeout }),
     ...(drainDelay === undefined ? {} : { drainDelay }),
     ...(keepAlive === undefined ? {} : { keepAlive }),
-    health: command.health && { ...(healthLive ? { live: healthLive } : {}), ...(healthReady ? { ready: healthReady } : {}) },
+    health: command.health && {
+      ...(healthLive ? { live: healthLive } : {}),
+      ...(healthReady ? { ready: healthReady } : {}),
+    },
     watchdog: command.watchdog,
     signalExitCodes: command.signalExitCodes ?? false,
   }
@@ -102,18 +146,32 @@ function optionsOf(command: ServeCommand, where: Place, { port }: Loaded): Serve
 
 /** Writes the pid file, and gives what removes it if it is still ours. @throws `ERR_BAD_OPTION` when another process has it */
 function writePid(file: string): () => void {
-  const other = existsSync(file) ? Number(readFileSync(file, 'utf8').trim()) : Number.NaN
+  const other = pidIn(file)
   if (other !== process.pid && isAlive(other)) {
-    throw new StewardError('ERR_BAD_OPTION', `Cannot write the pid file "${file}": process ${other} runs and has it; stop it, or name another file`)
+    throw badPid(file, `process ${other} runs and has it; stop it, or name another file`)
   }
   try {
     writeFileSync(file, `${process.pid}\n`)
   } catch (cause) {
-    throw new StewardError('ERR_BAD_OPTION', `Cannot write the pid file "${file}": ${describeError(cause)}`, { cause })
+    throw badPid(file, `${describeError(cause)}; name a file that can be written`, cause)
   }
   return () => {
-    if (existsSync(file) && readFileSync(file, 'utf8').trim() === String(process.pid)) rmSync(file)
+    if (pidIn(file) === process.pid) rmSync(file)
   }
+}
+
+function pidIn(file: string): number {
+  const isFile = statSync(file, { throwIfNoEntry: false })?.isFile() ?? false
+  return isFile ? Number(readFileSync(file, 'utf8').trim()) : Number.NaN
+}
+
+function badPid(file: string, found: string, cause?: unknown): StewardError {
+  const details = cause === undefined ? {} : { cause }
+  return new StewardError(
+    'ERR_BAD_OPTION',
+    `Cannot write the pid file "${file}": ${found}`,
+    details,
+  )
 }
 
 function isAlive(pid: number): boolean {
@@ -124,4 +182,3 @@ function isAlive(pid: number): boolean {
     return (error as { code?: string }).code === 'EPERM'
   }
 }
-

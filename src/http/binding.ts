@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns/promises'
 import { fstatSync } from 'node:fs'
-import net, { type AddressInfo } from 'node:net'
+import net from 'node:net'
 import { describe, StewardError } from '../base/errors.ts'
 import { BACKLOG, listening } from './listening.ts'
 import { bindPath } from './unix-socket.ts'
@@ -66,7 +66,7 @@ class BoundAddress implements Binding {
   constructor(socket: net.BoundSocket, where: string) {
     this.#socket = socket
     this.#where = where
-    const { address, port } = socket.address() as AddressInfo
+    const { address, port } = socket.address()
     this.#url = urlOf(address, port)
   }
 
@@ -122,11 +122,15 @@ function checkDescriptor(fd: number, where: string): void {
 
 /** What the usual errors mean, and what to do. */
 const ADVICE: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'the port is in use (EADDRINUSE); stop the other process or choose another with --port',
-  EACCES: 'this user may not use the port (EACCES); choose one above 1023 with --port, or allow it to the user',
-  EADDRNOTAVAIL: 'this machine has no such address (EADDRNOTAVAIL); choose one of its own with --host',
+  EADDRINUSE:
+    'the port is in use (EADDRINUSE); stop the other process or choose another with --port',
+  EACCES:
+    'this user may not use the port (EACCES); choose one above 1023 with --port, or allow it to the user',
+  EADDRNOTAVAIL:
+    'this machine has no such address (EADDRNOTAVAIL); choose one of its own with --host',
   ENOTFOUND: 'the name of the host is not known (ENOTFOUND); choose another with --host',
-  EAI_AGAIN: 'the name of the host could not be looked up (EAI_AGAIN); write its address with --host',
+  EAI_AGAIN:
+    'the name of the host could not be looked up (EAI_AGAIN); write its address with --host',
   EBADF: 'it is not open (EBADF); the parent process must pass it on',
   EINVAL: 'it is not a socket that can listen (EINVAL); pass a listening socket',
   ERR_INVALID_ARG_VALUE: 'it is not an address; choose another with --host',

@@ -20,13 +20,6 @@ export interface DrainLimits {
   idle: number
   /** Skips to `t2` at once; cleanups are still awaited. */
   force: AbortSignal
-  /**
-   * Another process holds the same listening socket and will accept what is in its queue: so the listener is closed at
-   * once, without waiting for the queue to be empty.
-   *
-   * @default false
-   */
-  shared?: boolean
 }
 
 /** How long half a head, or a connection on which nothing came, may take: the headers' timeout, but no more than this. */
@@ -37,7 +30,8 @@ const MOMENT = 5
 
 const RETRY_AFTER = { 'Retry-After': '1' }
 
-const REQUEST_TIMEOUT = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
+const REQUEST_TIMEOUT =
+  'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
 
 /**
  * The end of a server's traffic, in order:
@@ -57,9 +51,13 @@ export class Drain {
   readonly #releases: Release[] = []
   /** When the connections are looked at next, and how to take that back. */
   #look: { at: number; release: Release } | undefined = undefined
-  #accepting = true
+  #state: 'accepting' | 'refusing' | 'over' = 'accepting'
 
-  constructor(traffic: Traffic, listener: Listener, options: DrainLimits & { headersTimeout: number }) {
+  constructor(
+    traffic: Traffic,
+    listener: Listener,
+    options: DrainLimits & { headersTimeout: number },
+  ) {
     this.#traffic = traffic
     this.#listener = listener
     this.#limits = options
@@ -74,9 +72,14 @@ export class Drain {
     this.#lookAtAll()
     void this.#closeListener()
     await this.#over.promise
+  }
+
+  #end(): void {
+    this.#state = 'over'
+    this.#traffic.changed = undefined
     for (const release of this.#releases) release()
     this.#look?.release()
-    this.#traffic.changed = undefined
+    this.#over.resolve()
   }
 
   #keepLimits(): void {
@@ -94,9 +97,9 @@ export class Drain {
 
   async #closeListener(): Promise<void> {
     await this.#listener.release()
-    if (!this.#limits.shared) await this.#listener.quiet(this.#limits.t1)
+    await this.#listener.quiet(this.#limits.t1)
     this.#listener.close()
-    this.#accepting = false
+    if (this.#state === 'accepting') this.#state = 'refusing'
     this.#traffic.emit({ type: 'listener.closed' })
     this.#changed()
   }
@@ -104,15 +107,14 @@ export class Drain {
   /** Something has ended: is that all? Otherwise a connection may have become idle. */
   #changed(): void {
     const { connections, background, world } = this.#traffic
-    if (this.#accepting || connections.size > 0 || background.size > 0) {
-      this.#lookAgain(world.now() + Math.min(this.#limits.idle, this.#patience))
-    } else {
-      this.#over.resolve()
-    }
+    const left = connections.size + background.size
+    if (this.#state === 'refusing' && left === 0) this.#end()
+    else this.#lookAgain(world.now() + Math.min(this.#limits.idle, this.#patience))
   }
 
   /** Parts with every connection whose time is up, and comes back for the others. */
   #lookAtAll(): void {
+    this.#look?.release()
     this.#look = undefined
     const due = this.#due()
     if (due.length > 0) void this.#part(due)
@@ -133,7 +135,7 @@ export class Drain {
   }
 
   #lookAgain(at: number): void {
-    if (at === Infinity || (this.#look && this.#look.at <= at)) return
+    if (this.#state === 'over' || at === Infinity || (this.#look && this.#look.at <= at)) return
     this.#look?.release()
     // What is due within a moment is looked at together: every look costs a walk over all connections
     const wait = Math.max(at - this.#traffic.world.now(), MOMENT)
@@ -159,6 +161,7 @@ export class Drain {
   async #part(connections: [Connection, Phase][]): Promise<void> {
     await turn()
     await turn()
+    if (this.#state === 'over') return
     const still = new Map(this.#due())
     for (const [connection] of connections) {
       const phase = still.get(connection)
@@ -194,7 +197,7 @@ export class Drain {
       this.#traffic.emit({ type: 'warning', message })
     }
     for (const { socket } of this.#traffic.connections) socket.destroy()
-    this.#over.resolve()
+    this.#end()
   }
 }
 

@@ -36,6 +36,9 @@ interface Carrier {
   [EXCHANGE]?: Exchange
 }
 
+/** What reading a request, or writing a response, fails with when the client has gone. */
+const GONE = new Set(['ECONNRESET', 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE'])
+
 /** The exchange that a request belongs to; `undefined` for a request that did not come through an `HttpServer`. */
 export function exchangeOf(request: IncomingMessage): Exchange | undefined {
   // A property and not a WeakMap: this is looked up at least once per request
@@ -61,6 +64,8 @@ export class Exchange {
   #controller: AbortController | undefined = undefined
   /** What runs when it is over, last first; emptied while they run. */
   #closers: WhenOver[] | undefined = undefined
+  /** The last error that was told. */
+  #told: { error: unknown } | undefined = undefined
 
   constructor(request: IncomingMessage, response: ServerResponse, connection: Connection) {
     this.request = request
@@ -134,7 +139,7 @@ export class Exchange {
    * other; one that throws is told as an `error` event and stops no other. Called at once when that moment has passed.
    */
   whenOver(close: WhenOver): void {
-    if (this.#state === 'over') this.waitUntil(runCloser(this, close))
+    if (this.#state === 'over') this.waitUntil(Promise.resolve(runCloser(this, close)))
     else if (this.#closers) this.#closers.push(close)
     else this.#closers = [close]
   }
@@ -142,6 +147,18 @@ export class Exchange {
   /** The handler threw, though its promise resolved: frameworks catch errors. The first error counts. */
   fail(error: unknown): void {
     this.#failure ??= { error }
+  }
+
+  /**
+   * Tells that the request failed, as `request.failed`: once for each error, however many hear of it, and not when the
+   * error only says that its client has gone or its grace is spent. `path` leads to what failed.
+   */
+  tellFailed(error: unknown, path: readonly string[] = []): void {
+    if (this.#told && this.#told.error === error) return
+    if (this.isInterruption(error)) return
+    this.#told = { error }
+    const method = this.request.method ?? ''
+    this.connection.traffic.emit({ type: 'request.failed', method, url: this.path, path, error })
   }
 
   /** What came of it so far. */
@@ -159,11 +176,13 @@ export class Exchange {
     this.#controller?.abort(reasonOf(this, why))
   }
 
-  /** Is `error` what our own signal, or Node's request stream, told the handler when its client left? */
+  /** Is `error` what our own signal, or Node's streams, told the handler when its client left? */
   isInterruption(error: unknown): boolean {
     if (!this.#interruption) return false
-    if (error === this.#controller?.signal.reason) return true
-    return this.#interruption === 'gone' && (error as { code?: unknown } | null)?.code === 'ECONNRESET'
+    const { code, cause } = (error ?? {}) as { code?: unknown; cause?: unknown }
+    const reason = this.#controller?.signal.reason as unknown
+    if (reason !== undefined && (error === reason || cause === reason)) return true
+    return this.#interruption === 'gone' && typeof code === 'string' && GONE.has(code)
   }
 
   /** Counts it as cut, once; `true` the first time. */
@@ -189,6 +208,8 @@ export class Exchange {
 
   #interrupted(): void {
     const { socket } = this.connection
+    // Whoever wrote it gave it up with an error: a stream that broke
+    if (this.response.errored) this.fail(this.response.errored)
     // A FIN or an error came from there; otherwise the app or we ended it
     const left = socket.readableEnded || socket.errored !== null
     if (left && !this.#cut) this.connection.traffic.served.left++
@@ -198,12 +219,16 @@ export class Exchange {
   #close(): void {
     this.#state = 'closing'
     this.connection.answered(this)
-    if (this.#closers) void this.#runClosers(this.#closers)
+    if (this.#closers) this.#runClosers(this.#closers)
     else this.#end()
   }
 
-  async #runClosers(closers: WhenOver[]): Promise<void> {
-    for (let close = closers.pop(); close; close = closers.pop()) await runCloser(this, close)
+  /** What is synchronous is over at once: a scope without asynchronous closes costs no turn of the microtask queue. */
+  #runClosers(closers: WhenOver[]): void {
+    for (let close = closers.pop(); close; close = closers.pop()) {
+      const closing = runCloser(this, close)
+      if (closing) return void closing.then(() => this.#runClosers(closers))
+    }
     this.#end()
   }
 
@@ -218,17 +243,25 @@ function onResponseClosed(this: ServerResponse): void {
   exchangeOf(this.req)?.responseClosed()
 }
 
-async function runCloser(exchange: Exchange, close: WhenOver): Promise<void> {
-  try {
-    await close(exchange.ended)
-  } catch (error) {
+/** Gives nothing when it was synchronous; never throws or rejects. */
+function runCloser(exchange: Exchange, close: WhenOver): Promise<void> | undefined {
+  const failed = (error: unknown): void => {
     const message = `Closing after ${exchange.name} failed`
     exchange.connection.traffic.emit({ type: 'error', message, error })
+  }
+  try {
+    return close(exchange.ended)?.catch(failed)
+  } catch (error) {
+    failed(error)
+    return undefined
   }
 }
 
 function reasonOf(exchange: Exchange, why: Interruption): StewardError {
   return why === 'gone'
     ? new StewardError('ERR_CLIENT_GONE', `Cannot finish ${exchange.name}: its client has gone`)
-    : new StewardError('ERR_GRACE_SPENT', `Cannot finish ${exchange.name}: the grace of the stop is spent`)
+    : new StewardError(
+        'ERR_GRACE_SPENT',
+        `Cannot finish ${exchange.name}: the grace of the stop is spent`,
+      )
 }

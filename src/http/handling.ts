@@ -36,18 +36,11 @@ function settle(exchange: Exchange, result: PromiseLike<unknown>): void {
 
 function failed(exchange: Exchange, error: unknown): void {
   exchange.fail(error)
-  if (!exchange.isInterruption(error)) tell(exchange, error)
+  exchange.tellFailed(error, isStewardError(error) ? error.path : [])
   const { response } = exchange
   // Ended whole before it threw: the client has its answer, or will have it
   if (!answerFor(exchange, 500) && !response.writableEnded) response.destroy()
   exchange.handlerSettled()
-}
-
-function tell(exchange: Exchange, error: unknown): void {
-  const method = exchange.request.method ?? ''
-  const path = isStewardError(error) ? error.path : []
-  const { emit } = exchange.connection.traffic
-  emit({ type: 'request.failed', method, url: exchange.path, path, error })
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

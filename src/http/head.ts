@@ -11,7 +11,9 @@ export function clearHeaders(response: ServerResponse): void {
 export function setHeaders(response: ServerResponse, headers: unknown): void {
   if (Array.isArray(headers)) return setPairs(response, pairsOf(headers))
   if (typeof headers !== 'object' || headers === null) return
-  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value as OutgoingHttpHeader)
+  for (const [name, value] of Object.entries(headers)) {
+    response.setHeader(name, value as OutgoingHttpHeader)
+  }
 }
 
 type Pair = [name: string, value: string | string[]]

@@ -137,7 +137,9 @@ class Hold implements Held {
 
   #keepHead(status: number, [reason, headers]: unknown[]): ServerResponse {
     if (this.#headWritten || this.ended) throw headSent()
-    if (!(status >= 100 && status <= 999)) throw new RangeError(`Invalid status code: ${String(status)}`)
+    if (!(status >= 100 && status <= 999)) {
+      throw new RangeError(`Invalid status code: ${String(status)}`)
+    }
     this.#response.statusCode = Math.trunc(status)
     if (typeof reason === 'string') this.#response.statusMessage = reason
     setHeaders(this.#response, typeof reason === 'string' ? headers : (headers ?? reason))
@@ -153,12 +155,24 @@ class Hold implements Held {
   }
 }
 
-function headOf(response: ServerResponse): { status: number; message: string; headers: OutgoingHttpHeaders } {
-  return { status: response.statusCode, message: response.statusMessage, headers: response.getHeaders() }
+function headOf(response: ServerResponse): {
+  status: number
+  message: string
+  headers: OutgoingHttpHeaders
+} {
+  return {
+    status: response.statusCode,
+    message: response.statusMessage,
+    headers: response.getHeaders(),
+  }
 }
 
 /** Puts a property on the response; the returned function takes it off, unless something else has come on top of it. */
-function replace(response: ServerResponse, name: string, descriptor: PropertyDescriptor): () => void {
+function replace(
+  response: ServerResponse,
+  name: string,
+  descriptor: PropertyDescriptor,
+): () => void {
   const before = Object.getOwnPropertyDescriptor(response, name)
   Object.defineProperty(response, name, descriptor)
   return () => {
@@ -170,7 +184,9 @@ function replace(response: ServerResponse, name: string, descriptor: PropertyDes
 }
 
 function sizeOf([body, encoding]: unknown[]): number {
-  if (typeof body === 'string') return Buffer.byteLength(body, encoding as BufferEncoding | undefined)
+  if (typeof body === 'string') {
+    return Buffer.byteLength(body, encoding as BufferEncoding | undefined)
+  }
   return body instanceof Uint8Array ? body.byteLength : 0
 }
 

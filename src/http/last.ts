@@ -20,7 +20,11 @@ export function markLast(response: ServerResponse): void {
 function storeLastHead(this: ServerResponse, firstLine: string, headers: unknown): void {
   const exchange = exchangeOf(this.req)
   const last = exchange === undefined || exchange.connection.isLast(exchange)
-  _storeHeader.call(this as unknown as Rendering, firstLine, last ? closing(this, headers) : headers)
+  _storeHeader.call(
+    this as unknown as Rendering,
+    firstLine,
+    last ? closing(this, headers) : headers,
+  )
 }
 
 /** The headers of a last response, whatever the app wrote under `Connection`. */
@@ -37,7 +41,9 @@ function closing(response: ServerResponse, headers: unknown): unknown {
 
 /** From `[name, value, name, value]` or `[[name, value], [name, value]]`. */
 function withoutConnection(headers: unknown[]): unknown[] {
-  if (Array.isArray(headers[0])) return headers.filter((pair) => !isConnection((pair as unknown[])[0]))
+  if (Array.isArray(headers[0])) {
+    return headers.filter((pair) => !isConnection((pair as unknown[])[0]))
+  }
   return headers.filter((_, index) => !isConnection(headers[index - (index % 2)]))
 }
 

@@ -18,7 +18,9 @@ const NAME = 'http.server.connections'
 
 /** The sockets on which nothing of a request has arrived since the last one; empty when Node does not tell. */
 export function betweenRequests(server: Server): ReadonlySet<Socket> {
-  const symbol = Object.getOwnPropertySymbols(server).find(({ description }) => description === NAME)
+  const symbol = Object.getOwnPropertySymbols(server).find(
+    ({ description }) => description === NAME,
+  )
   const parsers = symbol && (server as unknown as Record<symbol, Parsers | undefined>)[symbol]
   const sockets = parsers?.idle().map(({ socket }) => socket) ?? []
   return new Set(sockets.filter((socket) => socket !== null))

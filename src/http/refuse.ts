@@ -24,7 +24,10 @@ export function answerFor(
   if (response.headersSent || response.destroyed) return false
   clearHeaders(response)
   const body = `${STATUS_CODES[status]}\n`
-  const entity = { 'Content-Type': 'text/plain; charset=utf-8', 'Content-Length': String(body.length) }
+  const entity = {
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Content-Length': String(body.length),
+  }
   writeHead.call(response, status, { ...headers, ...entity })
   end.call(response, body)
   detach(response)
@@ -72,5 +75,5 @@ function ignore(): void {}
 
 function callBack(args: readonly unknown[]): void {
   const callback = args.findLast((arg) => typeof arg === 'function')
-  if (callback) process.nextTick(callback as () => void)
+  if (callback) process.nextTick(callback)
 }

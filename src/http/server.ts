@@ -55,7 +55,9 @@ export class HttpServer {
   constructor(options: HttpServerOptions) {
     const server = createServer({ keepAliveTimeout: options.keepAlive ?? KEEP_ALIVE })
     this.server = server
-    this.#traffic = new Traffic(options.emit ?? ignore, options.world ?? realWorld, () => betweenRequests(server))
+    this.#traffic = new Traffic(options.emit ?? ignore, options.world ?? realWorld, () =>
+      betweenRequests(server),
+    )
     this.#listener = new Listener(this.server, this.#traffic)
     takeOver(this.server, this.#traffic, takerOf(options))
   }
@@ -155,13 +157,36 @@ function serve(exchange: Exchange, handler: Handler): void {
  */
 function takeOver(server: Server, traffic: Traffic, take: Taker): void {
   const emit = server.emit.bind(server) as (event: string, ...args: unknown[]) => boolean
+  // oxlint-disable-next-line max-params -- as many as Node's events have; a rest parameter would cost an array per request
   const ours = (event: string, first: unknown, second: unknown, third: unknown): boolean => {
-    if (event === 'request') return receive(traffic, take, [first as IncomingMessage, second as ServerResponse])
+    if (event === 'request') {
+      const exchange = begin(traffic, first as IncomingMessage, second as ServerResponse)
+      if (exchange) take(exchange)
+      return true
+    }
     if (event === 'connection') accept(traffic, first as Socket)
     else if (event === 'error' && server.listenerCount('error') === 0) return tell(traffic, first)
     return emit(event, first, second, third)
   }
   server.emit = ours as Server['emit']
+}
+
+/** The exchange of a request that has come in; `undefined` when it may not reach a handler. */
+function begin(
+  traffic: Traffic,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Exchange | undefined {
+  const connection = connectionOf(request.socket) ?? accept(traffic, request.socket)
+  if (!connection.open) {
+    // After `Connection: close` a client must send no more (RFC 9112 §9.6); what it sends is read, and left
+    request.resume()
+    return undefined
+  }
+  const exchange = new Exchange(request, response, connection)
+  connection.exchanges.push(exchange)
+  if (traffic.stage !== 'serving') markLast(response)
+  return exchange
 }
 
 /** An error of accepting, such as too many open files, concerns one connection, not the process. */
@@ -173,26 +198,6 @@ function tell(traffic: Traffic, error: unknown): boolean {
 function accept(traffic: Traffic, socket: Socket): Connection {
   if (traffic.stage !== 'serving') lingerAtEnd(socket)
   return traffic.track(socket)
-}
-
-function receive(
-  traffic: Traffic,
-  take: Taker,
-  [request, response]: [IncomingMessage, ServerResponse],
-): boolean {
-  const connection = connectionOf(request.socket) ?? accept(traffic, request.socket)
-  if (!connection.open) return ignoreRequest(request)
-  const exchange = new Exchange(request, response, connection)
-  connection.exchanges.push(exchange)
-  if (traffic.stage !== 'serving') markLast(response)
-  take(exchange)
-  return true
-}
-
-/** After `Connection: close` a client must send no more (RFC 9112 §9.6); what it sends is read, and left. */
-function ignoreRequest(request: IncomingMessage): boolean {
-  request.resume()
-  return true
 }
 
 function destroyed(connection: Connection): Promise<void> {

@@ -78,7 +78,9 @@ class BoundPath implements Binding {
 async function checkPath(path: string): Promise<void> {
   const there = lstatSync(path, { throwIfNoEntry: false })
   if (!there) return
-  if (!there.isSocket()) throw cannot(path, 'something else than a socket is there; remove it or choose another path')
+  if (!there.isSocket()) {
+    throw cannot(path, 'something else than a socket is there; remove it or choose another path')
+  }
   if (await answers(path)) {
     throw cannot(path, 'another process listens on it; stop that process or choose another path')
   }
@@ -98,7 +100,8 @@ async function answers(path: string): Promise<boolean> {
 }
 
 const ADVICE: Readonly<Record<string, string>> = {
-  EACCES: 'this user may not write to its folder (EACCES); choose another path or allow it to the user',
+  EACCES:
+    'this user may not write to its folder (EACCES); choose another path or allow it to the user',
   ENOENT: 'its folder does not exist (ENOENT); make the folder or choose another path',
   EADDRINUSE: 'a socket of the same name is in use (EADDRINUSE); try again',
 }

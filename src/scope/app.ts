@@ -55,7 +55,7 @@ export class App {
       const opening = this.scope.open(plan)
       if (opening) await orAborted(opening, limits.signal)
     } catch (error) {
-      throw await this.#undo(plan, error, Deadline.in(limits.rollback, this.root.world))
+      throw await this.#undo(plan, error, rollbackOf(limits, this.root.world))
     } finally {
       this.scope.failures = undefined
     }
@@ -99,8 +99,12 @@ export function checkOverrides(unused: readonly Override[], only?: 'app'): void 
 /** Limits of a start. */
 export interface OpenLimits {
   signal?: AbortSignal | undefined
-  /** How long closing what was opened may take when it fails, in milliseconds. */
-  rollback: number
+  /** How long closing what was opened may take when it fails: in milliseconds, or until when, asked for then. */
+  rollback: number | (() => Deadline)
+}
+
+function rollbackOf({ rollback }: OpenLimits, world: World): Deadline {
+  return typeof rollback === 'number' ? Deadline.in(rollback, world) : rollback()
 }
 
 /**

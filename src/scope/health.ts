@@ -23,14 +23,23 @@ const CHECK_LIMIT = 5_000
 /** Asks every open resource of the app that has a `check`: in parallel, each at most 5 s; one failure hides no other. */
 export async function health(app: App): Promise<HealthReport> {
   const steps = app.graph.steps.filter((step) => isChecked(app, step))
-  const checks = await Promise.all(
-    steps.map(async (step) => [step.name, await check(app, step)] as const),
-  )
+  const checks = await Promise.all(steps.map((step) => check(app, step)))
+  const names = uniqueNames(steps)
   return {
-    ok: checks.every(([, one]) => one.ok),
-    ready: checks.every(([, one]) => one.ok || !one.critical),
-    checks: Object.fromEntries(checks),
+    ok: checks.every((one) => one.ok),
+    ready: checks.every((one) => one.ok || !one.critical),
+    checks: Object.fromEntries(checks.map((one, index) => [names[index]!, one])),
   }
+}
+
+/** Two resources may go by one name; a report that is read by name must show both. */
+function uniqueNames(steps: readonly Step[]): string[] {
+  const counts = new Map<string, number>()
+  return steps.map(({ name }) => {
+    const count = (counts.get(name) ?? 0) + 1
+    counts.set(name, count)
+    return count === 1 ? name : `${name} (${count})`
+  })
 }
 
 function isChecked(app: App, step: Step): boolean {

@@ -4,7 +4,14 @@ import type { Release } from '../base/world.ts'
 import { captive, type Pick, type Step } from './graph.ts'
 import { appKind, instanceKind } from './kind.ts'
 import type { OpenContext } from './context.ts'
-import { define, definitionOf, type Definition, type Ending, type Resource } from './resource.ts'
+import {
+  checkOptions,
+  define,
+  definitionOf,
+  type Definition,
+  type Ending,
+  type Resource,
+} from './resource.ts'
 import { withCloseErrors } from './run.ts'
 import { Failure, scopeClosed } from './failure.ts'
 import type { Scope } from './scope.ts'
@@ -66,6 +73,7 @@ export function keyed<Key, Value>(
       `Cannot make a keyed resource of ${describe(make)}: pass a function from the key to a resource`,
     )
   }
+  checkOptions(options, OPTIONS)
   const { idle, ...rest } = options
   const idleFor = idle === undefined ? undefined : milliseconds(idle, 'idle')
   return define(appKind, {
@@ -78,6 +86,8 @@ export function keyed<Key, Value>(
     } as (context: unknown) => unknown,
   })
 }
+
+const OPTIONS = new Set<string>(['name', 'idle', 'closeTimeout'] satisfies (keyof KeyedOptions)[])
 
 interface Instance {
   /** Closed when nobody uses it any more and it was idle long enough, or at the end. */
@@ -193,7 +203,11 @@ class Registry implements Keyed<unknown, unknown> {
     if (instance.users > 0 || this.#idle === undefined || this.#instances.get(key) !== instance) {
       return
     }
-    instance.stopIdling = this.#context.scope.root.world.timer(this.#idle, () => this.#end(key), 'idle')
+    instance.stopIdling = this.#context.scope.root.world.timer(
+      this.#idle,
+      () => this.#end(key),
+      'idle',
+    )
   }
 
   #end(key: unknown): void {

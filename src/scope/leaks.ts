@@ -13,10 +13,14 @@ const collected = new FinalizationRegistry<Watched>(({ scope, entered }) => {
   })
 })
 
+/** Our own frames tell nothing. */
+const HERE = new URL('.', import.meta.url).href
+
 /** Leak mode: warns when `holder` is collected while its scope is open. The returned function ends the watch. */
 export function watchLeaks(holder: object, scope: Scope): () => void {
-  const stack = new Error('entered').stack ?? ''
-  const entered = stack.split('\n').slice(3).join('\n').trim() || 'at an unknown place'
+  const [, ...frames] = (new Error('entered').stack ?? '').split('\n')
+  const theirs = frames.filter((frame) => !frame.includes(HERE))
+  const entered = theirs.join('\n').trim() || 'at an unknown place'
   const token = {}
   collected.register(holder, { scope, entered }, token)
   return () => collected.unregister(token)

@@ -58,6 +58,9 @@ export class FakeDefinition extends Definition {
   }
 }
 
+/** Scopes that are known to live longer than that one. */
+type Longer<Scope extends string> = 'app' | (Scope extends 'handler' ? 'request' : never)
+
 /**
  * Puts another resource in the place of one, with its own dependencies and its own close. The stand-in must live as long
  * as the original, or longer.
@@ -67,7 +70,7 @@ export class FakeDefinition extends Definition {
 export function swap<Value, Scope extends string, StandScope extends string>(
   target: Resource<Value, Scope, string>,
   by: Resource<NoInfer<Value>, StandScope, string> &
-    ([StandScope] extends [Scope | 'app']
+    ([StandScope] extends [Scope | Longer<Scope>]
       ? unknown
       : `✗ the stand-in is closed with its ${StandScope}, the original with its ${Scope}`),
 ): Override {

@@ -117,6 +117,9 @@ export type Opened<Result> =
   Result extends Promise<infer Value> ? OpenedValue<Awaited<Value>> : OpenedValue<Result>
 type OpenedValue<Result> = Result extends Used<infer Value> ? Value : Result
 
+/** A generator may yield a promise: what it gives is what that resolves with. */
+export type Yielded<Value> = Value extends Promise<infer Settled> ? Awaited<Settled> : Value
+
 /** The plain form must not swallow a generator that did not fit the yielding ones. */
 type NotGenerator<Result> = 0 extends 1 & Result
   ? unknown
@@ -145,8 +148,8 @@ export interface Per<Self extends string, Around extends string> {
   ): Resource<Value, Self>
   <Value>(
     open: (context: Context) => Generator<Value, unknown, Ending>,
-    options?: ResourceOptions<NoInfer<Value>>,
-  ): Resource<Value, Self>
+    options?: ResourceOptions<NoInfer<Yielded<Value>>>,
+  ): Resource<Yielded<Value>, Self>
   <Result>(
     open: ((context: Context) => Result) & NotGenerator<Result>,
     options?: ResourceOptions<NoInfer<Opened<Result>>>,
@@ -159,8 +162,8 @@ export interface Per<Self extends string, Around extends string> {
   <const Deps extends Resources, Value>(
     deps: Deps & Outlived<Deps, Around, Self>,
     open: (deps: Values<Deps>, context: Context) => Generator<Value, unknown, Ending>,
-    options?: ResourceOptions<NoInfer<Value>>,
-  ): Resource<Value, Self, NeedsOf<Deps>>
+    options?: ResourceOptions<NoInfer<Yielded<Value>>>,
+  ): Resource<Yielded<Value>, Self, NeedsOf<Deps>>
   <const Deps extends Resources, Result>(
     deps: Deps & Outlived<Deps, Around, Self>,
     open: ((deps: Values<Deps>, context: Context) => Result) & NotGenerator<Result>,
@@ -269,9 +272,9 @@ function maker<Self extends string, Around extends string>(kind: Kind): Per<Self
   const make = (first: unknown, second?: unknown, third?: unknown): Definition => {
     const alone = typeof first === 'function'
     const [deps, open, options] = alone ? [undefined, first, second] : [first, second, third]
-    if (!alone && (typeof first !== 'object' || first === null)) throw notDeps(kind, first)
+    if (!alone && !isDeps(first)) throw notDeps(kind, first)
     if (typeof open !== 'function') throw notOpener(kind, open)
-    checkOptions(options)
+    checkOptions(options, OPTIONS)
     return new Definition(kind, {
       deps: deps as Record<string, unknown> | undefined,
       open: open as Opener,
@@ -279,6 +282,10 @@ function maker<Self extends string, Around extends string>(kind: Kind): Per<Self
     })
   }
   return Object.assign(make, { kind }) as unknown as Per<Self, Around>
+}
+
+function isDeps(found: unknown): boolean {
+  return typeof found === 'object' && found !== null && !(found instanceof Definition)
 }
 
 function limitOf(
@@ -289,7 +296,8 @@ function limitOf(
   return limit === undefined ? undefined : milliseconds(limit, name)
 }
 
-function checkOptions(options: unknown): void {
+/** @throws `ERR_BAD_OPTION` for an option that is not among the known */
+export function checkOptions(options: unknown, known: ReadonlySet<string>): void {
   if (options === undefined) return
   if (typeof options !== 'object' || options === null) {
     throw new StewardError(
@@ -297,19 +305,18 @@ function checkOptions(options: unknown): void {
       `Cannot make a resource with ${describe(options)} as its options: pass an object`,
     )
   }
-  for (const name of Object.keys(options)) {
-    if (OPTIONS.has(name)) continue
-    throw new StewardError(
-      'ERR_BAD_OPTION',
-      `Cannot make a resource with the option "${name}": there is no such option, known are ${[...OPTIONS].join(', ')}`,
-    )
-  }
+  const unknown = Object.keys(options).find((name) => !known.has(name))
+  if (unknown === undefined) return
+  throw new StewardError(
+    'ERR_BAD_OPTION',
+    `Cannot make a resource with the option "${unknown}": there is no such option, known are ${[...known].join(', ')}`,
+  )
 }
 
 function notDeps(kind: Kind, found: unknown): StewardError {
   return new StewardError(
     'ERR_NOT_A_RESOURCE',
-    `Cannot make a resource of the ${kind.name}: its first argument is ${describe(found)}, pass an object of resources or the opener`,
+    `Cannot make a resource of the ${kind.name}: its first argument is ${found instanceof Definition ? 'a resource' : describe(found)}, pass an object of resources or the opener`,
   )
 }
 

@@ -99,13 +99,14 @@ export function endWithin(given: EndWithin): Promise<void> | undefined {
 }
 
 async function endRest(ended: Promise<void>, given: EndWithin): Promise<void> {
-  const errors: unknown[] = []
-  const keep = (error: unknown): void => void errors.push(...errorsOf(error))
+  // When the scope around them ends both, it has the errors of the inner one too
+  const errors = new Set<unknown>()
+  const keep = (error: unknown): void => errorsOf(error).forEach((one) => errors.add(one))
   await ended.catch(keep)
-  const ending =
-    errors.length > 0 && given.ending.ok ? notOk(given.ending, errors[0]) : given.ending
+  const [first] = errors
+  const ending = errors.size > 0 ? notOk(given.ending, first) : given.ending
   await endWithin({ ...given, inner: given.inner.parent!, ending })?.catch(keep)
-  if (errors.length > 0) throw closeFailure(given.inner, errors)
+  if (errors.size > 0) throw closeFailure(given.inner, [...errors])
 }
 
 async function endFailed(outer: Scope, inner: Scope, error: unknown): Promise<unknown> {

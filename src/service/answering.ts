@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { StewardError } from '../base/errors.ts'
+import { describe, StewardError } from '../base/errors.ts'
 import type { Exchange } from '../http/exchange.ts'
 import type { Resources } from '../scope/resource.ts'
 import type { FetchTransport } from './fetches.ts'
 import { isFetchApp, type FetchApp, type NodeListener, type ServedApp } from './service.ts'
+import { answerError, answerOf } from './thrown.ts'
 import { PlanFor, Visit, type Host } from './visit.ts'
 
 const VISIT = Symbol('steward.visit')
@@ -19,9 +20,11 @@ export function envOf<Running extends object>(running: Running): { [HOST]: Runni
   return { [HOST]: running }
 }
 
-/** The running service that an environment belongs to. */
+/** The running service that an environment belongs to: `running.env`, or a handler's own that it hands on to `app.request`. */
 export function runningIn(env: unknown): object | undefined {
-  return typeof env === 'object' && env !== null ? (env as { [HOST]?: object })[HOST] : undefined
+  if (typeof env !== 'object' || env === null) return undefined
+  const { [HOST]: running, incoming } = env as { [HOST]?: object; incoming?: IncomingMessage }
+  return running ?? (incoming && visitOf(incoming)?.host)
 }
 
 /** Answers requests with an app: over HTTP, and by `fetch` where it can. */
@@ -31,23 +34,35 @@ export interface Answering {
 }
 
 /** Puts an app to work in a running service. Loads the adapter for fetch apps only where there is one. */
-export async function answeringWith(app: ServedApp | undefined, host: Host, every: Resources | undefined): Promise<Answering> {
+export async function answeringWith(
+  app: ServedApp | undefined,
+  host: Host,
+  every: Resources | undefined,
+): Promise<Answering> {
   const first = every && new PlanFor(every)
   if (app === undefined) return nothingToServe
   if (!isFetchApp(app)) return { overHttp: listenerAnswers(app, host, first), byFetch: cannotFetch }
   const { getRequestListener } = await import('@hono/node-server')
   const answer = fetchAnswers(app, first)
   const listener = getRequestListener(
-    (request, env) => answer(visitOf((env as { incoming: IncomingMessage }).incoming)!, request, env),
-    { errorHandler: () => new Response(null, { status: 400 }) },
+    (request, env) =>
+      answer(visitOf((env as { incoming: IncomingMessage }).incoming)!, request, env),
+    { errorHandler: answerUnusable },
   )
   return {
     overHttp(request, response, exchange) {
       ;(request as { [VISIT]?: Visit })[VISIT] = new Visit(host, exchange, request)
       return listener(request, response)
     },
-    byFetch: async (request, transport) => answer(new Visit(host, transport, request), request, {}),
+    byFetch: async (request, transport) =>
+      answer(new Visit(host, transport, request), request, envOf(host)),
   }
+}
+
+/** What could not be made a `Request` of: its target or its `Host` is no URL. The app has not seen it. */
+function answerUnusable(error: unknown): Response {
+  const isTheirs = error instanceof Error && error.name === 'RequestError'
+  return new Response(null, { status: isTheirs ? 400 : 500 })
 }
 
 type FetchAnswer = (visit: Visit, request: Request, env: object) => Response | Promise<Response>
@@ -56,7 +71,8 @@ function fetchAnswers(app: FetchApp, every: PlanFor | undefined): FetchAnswer {
   const answer: FetchAnswer = (visit, request, env) => {
     try {
       const response = app.fetch(request, env as never, visit as never)
-      return response instanceof Promise ? response.catch((error: unknown) => failed(visit, error)) : response
+      if (response instanceof Promise) return settled(response, visit)
+      return response ?? failed(visit, noResponse(response))
     } catch (error) {
       return failed(visit, error)
     }
@@ -72,24 +88,50 @@ function fetchAnswers(app: FetchApp, every: PlanFor | undefined): FetchAnswer {
   }
 }
 
-/** An error that carries its own response (an HTTPException, a BadRequest) is answered with it; any other is a 500. */
+function settled(response: Promise<Response>, visit: Visit): Promise<Response> {
+  return response.then(
+    (settled) => settled ?? failed(visit, noResponse(settled)),
+    (error: unknown) => failed(visit, error),
+  )
+}
+
+/** An error that says how it is to be answered is answered so; any other is a 500, and told. */
 function failed(visit: Visit, error: unknown): Response {
   visit.transport.fail(error)
-  const { getResponse } = (error ?? {}) as { getResponse?: () => Response }
-  if (typeof getResponse === 'function') return getResponse.call(error)
-  const { method, url } = visit.request
-  visit.host.emit({ type: 'request.failed', method, url: url.pathname, path: [], error })
+  const answer = answerOf(error)
+  if (answer) return answer
+  visit.transport.tellFailed(error)
   return new Response('Internal Server Error', { status: 500 })
 }
 
-function listenerAnswers(app: NodeListener, host: Host, every: PlanFor | undefined): Answering['overHttp'] {
+function noResponse(found: unknown): TypeError {
+  return new TypeError(`Cannot answer: the app's fetch gave ${describe(found)}, return a Response`)
+}
+
+function listenerAnswers(
+  app: NodeListener,
+  host: Host,
+  every: PlanFor | undefined,
+): Answering['overHttp'] {
   return (request, response, exchange) => {
     const visit = new Visit(host, exchange, request)
     ;(request as { [VISIT]?: Visit })[VISIT] = visit
-    if (!every) return app(request, response)
-    const opening = visit.open(visit.scope, every.in(host.app))
-    return opening ? opening.then(() => app(request, response)) : app(request, response)
+    return every ? openFirst(visit, every, [app, request, response]) : app(request, response)
   }
+}
+
+async function openFirst(
+  visit: Visit,
+  every: PlanFor,
+  [app, request, response]: [NodeListener, IncomingMessage, ServerResponse],
+): Promise<void> {
+  visit.response = response
+  try {
+    await visit.open(visit.scope, every.in(visit.host.app))
+  } catch (error) {
+    return answerError(error, visit, response)
+  }
+  await app(request, response)
 }
 
 const nothingToServe: Answering = {

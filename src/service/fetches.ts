@@ -1,3 +1,4 @@
+import type { UnderlyingSource } from 'node:stream/web'
 import { atMost } from '../base/deadline.ts'
 import { StewardError } from '../base/errors.ts'
 import type { Emit, Served, Waiting } from '../base/events.ts'
@@ -28,21 +29,36 @@ export class Fetches {
   }
 
   waiting(): Waiting[] {
-    return [...this.#open].map((one) => ({ kind: 'request', what: one.name, age: this.world.now() - one.since }))
+    return [...this.#open].map((one) => ({
+      kind: 'request',
+      what: one.name,
+      age: this.world.now() - one.since,
+    }))
   }
 
   /** Waits until all are over; then their signals, then no longer. */
   async drain(limits: DrainLimits): Promise<void> {
     const empty = this.#empty()
-    const forced = new Promise<void>((resolve) => limits.force.addEventListener('abort', () => resolve(), { once: true }))
-    if (limits.force.aborted || (await atMost(Promise.race([empty, forced]), limits.t1)) === 'late' || limits.force.aborted) {
+    const forced = new Promise<void>((resolve) =>
+      limits.force.addEventListener('abort', () => resolve(), { once: true }),
+    )
+    if (
+      limits.force.aborted ||
+      (await atMost(Promise.race([empty, forced]), limits.t1)) === 'late' ||
+      limits.force.aborted
+    ) {
       for (const one of this.#open) one.interrupt(graceSpent(one.name))
       await atMost(Promise.race([empty, forced]), limits.t2)
     }
-    for (const one of this.#open) this.#cut(one)
+    for (const one of this.#open) if (one.underWay) this.#cut(one)
     if ((await atMost(empty, limits.cleanup)) === 'done') return
     for (const one of this.#open) {
-      this.emit({ type: 'handler.abandoned', method: one.method, url: one.url, age: this.world.now() - one.since })
+      this.emit({
+        type: 'handler.abandoned',
+        method: one.method,
+        url: one.url,
+        age: this.world.now() - one.since,
+      })
     }
   }
 
@@ -53,7 +69,13 @@ export class Fetches {
 
   #cut(one: FetchTransport): void {
     this.served.cut++
-    this.emit({ type: 'request.cut', method: one.method, url: one.url, age: this.world.now() - one.since, answered: false })
+    this.emit({
+      type: 'request.cut',
+      method: one.method,
+      url: one.url,
+      age: this.world.now() - one.since,
+      answered: false,
+    })
   }
 
   #empty(): Promise<void> {
@@ -70,17 +92,21 @@ export class FetchTransport implements Transport {
   readonly url: string
   readonly #fetches: Fetches
   readonly #controller = new AbortController()
+  /** Run when it is over, last first; emptied while they run. */
   readonly #closers: WhenOver[] = []
-  readonly #work: Promise<unknown>[] = []
+  /** Background work that has not settled. */
+  readonly #work = new Set<Promise<unknown>>()
   #failure: { error: unknown } | undefined
+  #told: { error: unknown } | undefined
   #over: Promise<void> | undefined
+  #ended: Ended | undefined
 
   constructor(request: Request, fetches: Fetches) {
     this.#fetches = fetches
     this.since = fetches.world.now()
     this.method = request.method
     this.url = new URL(request.url).pathname
-    const gone = (): void => this.interrupt(new StewardError('ERR_CLIENT_GONE', `Cannot finish ${this.name}: its caller has gone`))
+    const gone = (): void => this.interrupt(callerGone(this.name))
     if (request.signal.aborted) gone()
     else request.signal.addEventListener('abort', gone, { once: true })
   }
@@ -93,6 +119,11 @@ export class FetchTransport implements Transport {
     return this.#controller.signal
   }
 
+  /** Has its answer not been read to the end? */
+  get underWay(): boolean {
+    return this.#over === undefined
+  }
+
   interrupt(reason: StewardError): void {
     this.#controller.abort(reason)
   }
@@ -101,54 +132,93 @@ export class FetchTransport implements Transport {
     this.#failure ??= { error }
   }
 
+  tellFailed(error: unknown, path: readonly string[] = []): void {
+    if (this.#told && this.#told.error === error) return
+    if (this.signal.aborted && error === this.signal.reason) return
+    this.#told = { error }
+    const { method, url } = this
+    this.#fetches.emit({ type: 'request.failed', method, url, path, error })
+  }
+
   waitUntil(work: Promise<unknown>): void {
-    this.#work.push(work.catch((error: unknown) => this.#tell('Background work after', error)))
+    const settled = work
+      .catch((error: unknown) => this.#tell(`Background work of ${this.name} failed`, error))
+      .finally(() => this.#work.delete(settled))
+    this.#work.add(settled)
   }
 
   whenOver(close: WhenOver): void {
-    this.#closers.push(close)
+    if (this.#ended) this.waitUntil(this.#close(close, this.#ended))
+    else this.#closers.push(close)
   }
 
   /** The handler has answered: the request is over when the body has been read, or cancelled. */
   answer(response: Response): Response {
+    const { status, statusText, headers } = response
     if (!response.body) {
-      void this.end(response.status)
+      void this.end(status)
       return response
     }
-    const { status, statusText, headers } = response
-    return new Response(followed(response.body, () => this.end(status)), { status, statusText, headers })
+    const body = followed(response.body, {
+      over: () => this.end(status),
+      failed: (error) => this.fail(error),
+    })
+    return new Response(body, { status, statusText, headers })
   }
 
-  /** It is over. Resolves when everything that hangs on it has closed. */
+  /** It is over. Resolves when everything that hangs on it has closed; background work may go on. */
   end(status?: number): Promise<void> {
     return (this.#over ??= this.#end(status))
   }
 
   async #end(status: number | undefined): Promise<void> {
-    const ended: Ended = { failed: this.#failure !== undefined, ...this.#failure, ...(status === undefined ? {} : { status }) }
-    for (const close of this.#closers.toReversed()) await this.#close(close, ended)
-    const over = Promise.all(this.#work).finally(() => this.#fetches.forget(this))
-    // Background work outlives the response
-    if (this.#work.length === 0) await over
+    const failure = this.#failure
+    const known = status === undefined ? {} : { status }
+    this.#ended = { failed: failure !== undefined, ...failure, ...known }
+    for (const close of this.#closers.toReversed()) await this.#close(close, this.#ended)
+    if (this.#work.size === 0) this.#fetches.forget(this)
+    else void this.#untilIdle()
+  }
+
+  async #untilIdle(): Promise<void> {
+    while (this.#work.size > 0) await Promise.all(this.#work)
+    this.#fetches.forget(this)
   }
 
   async #close(close: WhenOver, ended: Ended): Promise<void> {
     try {
       await close(ended)
     } catch (error) {
-      this.#tell('Closing after', error)
+      this.#tell(`Closing after ${this.name} failed`, error)
     }
   }
 
-  #tell(what: string, error: unknown): void {
-    this.#fetches.emit({ type: 'error', message: `${what} ${this.name} failed`, error })
+  #tell(message: string, error: unknown): void {
+    this.#fetches.emit({ type: 'error', message, error })
   }
 }
 
-/** The same bytes; `over` is called, and awaited, when they have all been read, or nobody wants them. */
-function followed(body: ReadableStream<Uint8Array>, over: () => Promise<void>): ReadableStream<Uint8Array> {
+/** What is told of a body. */
+interface Following {
+  /** It has been read to the end, or nobody wants it; what this returns is waited for. */
+  over(): Promise<void>
+  /** It broke. */
+  failed(error: unknown): void
+}
+
+/** How many bytes are read before anybody asks for them: what a connection would take, too. */
+const READ_AHEAD = 65_536
+
+/**
+ * The same bytes. They are read ahead, so that a short answer is over though nobody reads it, as over a connection: a test
+ * that looks at the status alone leaves nothing open.
+ */
+function followed(
+  body: ReadableStream<Uint8Array>,
+  { over, failed }: Following,
+): ReadableStream<Uint8Array> {
   const reader = body.getReader()
-  return new ReadableStream({
+  const source: UnderlyingSource<Uint8Array> = {
     async pull(controller) {
       try {
         const { done, value } = await reader.read()
@@ -156,17 +226,26 @@ function followed(body: ReadableStream<Uint8Array>, over: () => Promise<void>): 
         await over()
         controller.close()
       } catch (error) {
+        failed(error)
         await over()
         controller.error(error)
       }
     },
     async cancel(reason) {
-      await reader.cancel(reason)
+      await reader.cancel(reason).catch(failed)
       await over()
     },
-  })
+  }
+  return new ReadableStream(source, new ByteLengthQueuingStrategy({ highWaterMark: READ_AHEAD }))
+}
+
+function callerGone(name: string): StewardError {
+  return new StewardError('ERR_CLIENT_GONE', `Cannot finish ${name}: its caller has gone`)
 }
 
 function graceSpent(name: string): StewardError {
-  return new StewardError('ERR_GRACE_SPENT', `Cannot finish ${name}: the grace of the stop is spent`)
+  return new StewardError(
+    'ERR_GRACE_SPENT',
+    `Cannot finish ${name}: the grace of the stop is spent`,
+  )
 }

@@ -1,7 +1,7 @@
 import { atMost, type Deadline } from '../base/deadline.ts'
-import { describe, StewardError } from '../base/errors.ts'
+import { describe, describeError, StewardError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
-import type { World } from '../base/world.ts'
+import type { Release, World } from '../base/world.ts'
 
 /** What a hook is given beside the resources. */
 export interface HookContext {
@@ -22,7 +22,11 @@ export interface BoundHook {
 }
 
 /** Hooks of one kind, in order of registration. */
-export function bindHooks(kind: string, hooks: readonly Hook<never>[], values: unknown): BoundHook[] {
+export function bindHooks(
+  kind: string,
+  hooks: readonly Hook<never>[],
+  values: unknown,
+): BoundHook[] {
   return hooks.map((hook, index) => ({
     name: hooks.length > 1 ? `${kind} ${index + 1}` : kind,
     run: (context) => hook(values as never, context),
@@ -33,6 +37,10 @@ export function bindHooks(kind: string, hooks: readonly Hook<never>[], values: u
 export interface HookSetting {
   readonly emit: Emit
   readonly world: World
+  /** Until when it is waited for. */
+  readonly limit: Deadline
+  /** Handed on to the hook: the start is stopped. */
+  readonly signal?: AbortSignal
 }
 
 /**
@@ -40,56 +48,95 @@ export interface HookSetting {
  *
  * @throws `ERR_HOOK` with the hook's own error as the cause, `ERR_HOOK_TIMEOUT`
  */
-export async function runHook(
-  hook: BoundHook,
-  limit: Deadline | undefined,
-  setting: HookSetting & { signal?: AbortSignal | undefined },
-): Promise<void> {
+export async function runHook(hook: BoundHook, setting: HookSetting): Promise<void> {
   const { emit, world } = setting
+  const { name } = hook
   const began = world.now()
   const controller = new AbortController()
-  const forward = (): void => controller.abort(setting.signal?.reason)
-  setting.signal?.addEventListener('abort', forward, { once: true })
-  emit({ type: 'hook.started', name: hook.name })
+  const unfollow = follow(setting.signal, controller)
+  emit({ type: 'hook.started', name })
   try {
     const work = (async () => hook.run({ signal: controller.signal }))()
-    if (limit && (await atMost(work, limit)) === 'late') throw hookLate(hook.name, world.now() - began)
-    await work
-    emit({ type: 'hook.ended', name: hook.name, took: world.now() - began })
+    if ((await atMost(work, setting.limit)) === 'late') {
+      tellAfterwards(name, work, emit)
+      throw hookLate(name, world.now() - began)
+    }
+    emit({ type: 'hook.ended', name, took: world.now() - began })
   } catch (cause) {
-    const error = cause instanceof HookLate ? cause.error : hookFailed(hook.name, cause)
-    if (cause instanceof HookLate) emit({ type: 'hook.late', name: hook.name, after: world.now() - began })
-    emit({ type: 'hook.ended', name: hook.name, took: world.now() - began, error })
+    const error = cause instanceof HookLate ? cause.error : hookFailed(name, cause)
+    const took = world.now() - began
+    if (cause instanceof HookLate) emit({ type: 'hook.late', name, after: took })
+    emit({ type: 'hook.ended', name, took, error })
     controller.abort(error)
     throw error
   } finally {
-    setting.signal?.removeEventListener('abort', forward)
+    unfollow()
   }
 }
 
-/** The lifespan's two halves as hooks; the second does nothing unless the first has come to its yield. */
-export function bindLifespan(lifespan: Lifespan<never>, values: unknown): { before: BoundHook; after: BoundHook } {
-  let around: AsyncGenerator<void, void, void> | undefined
-  return {
-    before: {
-      name: 'lifespan before its yield',
-      run: async () => {
-        const generator = lifespan(values as never)
-        if (typeof generator?.next !== 'function') throw notGenerator(generator)
-        const { done } = await generator.next()
-        if (done) throw new StewardError('ERR_LIFESPAN', 'Cannot run the lifespan: it ended without a yield, yield once where the service runs')
-        around = generator
-      },
-    },
-    after: {
-      name: 'lifespan after its yield',
-      run: async () => {
-        if (!around || (await around.next()).done) return
-        await around.return()
-        throw new StewardError('ERR_LIFESPAN', 'Cannot end the lifespan: it yielded a second time, yield once where the service runs')
-      },
-    },
+function follow(signal: AbortSignal | undefined, controller: AbortController): Release {
+  if (!signal) return () => {}
+  const abort = (): void => controller.abort(signal.reason)
+  if (signal.aborted) abort()
+  else signal.addEventListener('abort', abort, { once: true })
+  return () => signal.removeEventListener('abort', abort)
+}
+
+/** Nobody waits for it any more; what becomes of it is told all the same. */
+function tellAfterwards(name: string, work: Promise<unknown>, emit: Emit): void {
+  work.catch((error: unknown) =>
+    emit({ type: 'error', message: `${name} had been abandoned, and then it failed`, error }),
+  )
+}
+
+/**
+ * The lifespan's two halves as hooks, once each.
+ *
+ * ```
+ * before ── first half comes to its yield ──▶ within ── second half ──▶ over
+ *    └── second half is due ──▶ over: should the first half come to its yield now, the second follows at once
+ * ```
+ */
+export class LifespanHooks {
+  readonly before: BoundHook
+  readonly after: BoundHook
+  readonly #lifespan: Lifespan<never>
+  #state: 'before' | 'within' | 'over' = 'before'
+  #generator: AsyncGenerator<void, void, void> | undefined
+
+  constructor(lifespan: Lifespan<never>, values: unknown) {
+    this.#lifespan = lifespan
+    this.before = { name: 'lifespan before its yield', run: () => this.#enter(values) }
+    this.after = { name: 'lifespan after its yield', run: () => this.#leave() }
   }
+
+  /** What is still to be run of it, from now on: the second half, when the first has come to its yield. */
+  due(): BoundHook[] {
+    if (this.#state === 'within') return [this.after]
+    this.#state = 'over'
+    return []
+  }
+
+  async #enter(values: unknown): Promise<void> {
+    const generator = this.#lifespan(values as never)
+    if (typeof generator?.next !== 'function') throw notGenerator(generator)
+    if ((await generator.next()).done)
+      throw lifespanError('run the lifespan', 'it ended without a yield')
+    if (this.#state === 'over') return secondHalf(generator)
+    this.#generator = generator
+    this.#state = 'within'
+  }
+
+  async #leave(): Promise<void> {
+    this.#state = 'over'
+    await secondHalf(this.#generator!)
+  }
+}
+
+async function secondHalf(generator: AsyncGenerator<void, void, void>): Promise<void> {
+  if ((await generator.next()).done) return
+  await generator.return()
+  throw lifespanError('end the lifespan', 'it yielded a second time')
 }
 
 class HookLate {
@@ -109,9 +156,17 @@ function hookLate(name: string, after: number): HookLate {
   )
 }
 
-function hookFailed(name: string, cause: unknown): StewardError {
-  const what = cause instanceof Error ? cause.message : describe(cause)
-  return new StewardError('ERR_HOOK', `Cannot finish ${name}: ${what}`, { cause })
+/** Our own errors say what they mean already. */
+function hookFailed(name: string, cause: unknown): unknown {
+  if (cause instanceof StewardError && cause.code === 'ERR_LIFESPAN') return cause
+  return new StewardError('ERR_HOOK', `Cannot finish ${name}: ${describeError(cause)}`, { cause })
+}
+
+function lifespanError(doing: string, found: string): StewardError {
+  return new StewardError(
+    'ERR_LIFESPAN',
+    `Cannot ${doing}: ${found}, yield once where the service runs`,
+  )
 }
 
 function notGenerator(found: unknown): StewardError {

@@ -1,6 +1,5 @@
 import type { Resources } from '../scope/resource.ts'
 
-
 const INJECTED = Symbol.for('steward.injected')
 
 /** Marks a handler or middleware with what it injects, so that a start can find it in the route table. */

@@ -7,23 +7,26 @@ const LOOP_ENDS = 100
 /** How long output has to be flushed, in milliseconds. */
 const FLUSH = 1_000
 
+/** A process is left once, whoever asks. */
+let isLeaving = false
+
 /**
- * Ends the process with a code: the event loop gets 100 ms to end by itself; then what holds it is told as `process.held`,
- * output is flushed, at most 1 s, and the process exits with the same code.
+ * Ends the process with a code, unless a worse one is set: the event loop gets 100 ms to end by itself; then what holds it is
+ * told as `process.held`, output is flushed, at most 1 s, and the process exits with the same code.
  */
 export function leave(code: number, { emit, world }: { emit: Emit; world: World }): void {
-  process.exitCode = code
-  world.timer(
-    LOOP_ENDS,
-    () => {
-      const by = heldBy()
-      if (by.length > 0) emit({ type: 'process.held', by })
-      const exit = (): void => process.exit(code)
-      world.timer(FLUSH, exit)
-      void Promise.all([flushed(process.stdout), flushed(process.stderr)]).then(exit)
-    },
-    'idle',
-  )
+  process.exitCode ||= code
+  if (isLeaving) return
+  isLeaving = true
+  world.timer(LOOP_ENDS, () => end(emit, world), 'idle')
+}
+
+function end(emit: Emit, world: World): void {
+  const by = heldBy()
+  if (by.length > 0) emit({ type: 'process.held', by })
+  const exit = (): void => process.exit()
+  world.timer(FLUSH, exit)
+  void Promise.all([flushed(process.stdout), flushed(process.stderr)]).then(exit)
 }
 
 /** What keeps the event loop alive: kinds, with addresses where there are any. */
@@ -55,7 +58,9 @@ function describeSockets(): string[] {
   return handles.flatMap((handle) => {
     if (handle.remotePort !== undefined) return [`to ${handle.remoteAddress}:${handle.remotePort}`]
     const address = handle.listening ? handle.address?.() : undefined
-    return typeof address === 'object' && address ? [`listening on ${address.address}:${address.port}`] : []
+    return typeof address === 'object' && address
+      ? [`listening on ${address.address}:${address.port}`]
+      : []
   })
 }
 

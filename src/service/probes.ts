@@ -19,7 +19,8 @@ interface Probed {
 export function healthOf(service: Probed, paths: ProbePaths): HealthOptions {
   let round: Promise<HealthReport> | undefined
   const report = async (): Promise<HealthAnswer> => {
-    if (service.state !== 'running') return { ready: false, body: { ready: false, state: service.state } }
+    if (service.state !== 'running')
+      return { ready: false, body: { ready: false, state: service.state } }
     round ??= service.health().finally(() => (round = undefined))
     const { ready, checks } = await round
     return { ready, body: { ready, state: service.state, checks: shown(checks) } }
@@ -29,5 +30,10 @@ export function healthOf(service: Probed, paths: ProbePaths): HealthOptions {
 
 /** Without the errors: they may carry secrets, and anyone may read the probes. */
 function shown(checks: HealthReport['checks']): object {
-  return Object.fromEntries(Object.entries(checks).map(([name, { ok, critical, took }]) => [name, { ok, critical, took: Math.round(took) }]))
+  return Object.fromEntries(
+    Object.entries(checks).map(([name, { ok, critical, took }]) => [
+      name,
+      { ok, critical, took: Math.round(took) },
+    ]),
+  )
 }

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http'
+import { IncomingMessage } from 'node:http'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { StewardError } from '../base/errors.ts'
 import { input } from '../scope/builtin.ts'
@@ -60,7 +60,9 @@ export class BadRequest extends StewardError {
   readonly issues: readonly { readonly path: string; readonly message: string }[]
 
   constructor(part: string, issues: BadRequest['issues']) {
-    const list = issues.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join('; ')
+    const list = issues
+      .map(({ path, message }) => (path ? `${path}: ${message}` : message))
+      .join('; ')
     super('ERR_BAD_REQUEST', `Cannot use the ${part} of the request: ${list}`)
     this.issues = issues
   }
@@ -76,10 +78,15 @@ function checked<Schema extends StandardSchemaV1>(
   read: (request: RequestInfo) => unknown,
 ): Checked<Schema> {
   if (typeof schema?.['~standard']?.validate !== 'function') {
-    throw new StewardError('ERR_BAD_OPTION', `Cannot check the ${part}: what was given is no Standard Schema, pass one of Zod, Valibot or ArkType`)
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot check the ${part}: what was given is no Standard Schema, pass one of Zod, Valibot or ArkType`,
+    )
   }
   const { validate } = schema['~standard']
-  const judge = (result: StandardSchemaV1.Result<unknown>): StandardSchemaV1.InferOutput<Schema> => {
+  const judge = (
+    result: StandardSchemaV1.Result<unknown>,
+  ): StandardSchemaV1.InferOutput<Schema> => {
     if (result.issues) throw new BadRequest(part, result.issues.map(plain))
     return result.value as StandardSchemaV1.InferOutput<Schema>
   }
@@ -91,7 +98,8 @@ function checked<Schema extends StandardSchemaV1>(
 }
 
 function plain(issue: StandardSchemaV1.Issue): { path: string; message: string } {
-  const path = issue.path?.map((part) => String(typeof part === 'object' ? part.key : part)).join('.') ?? ''
+  const path =
+    issue.path?.map((part) => String(typeof part === 'object' ? part.key : part)).join('.') ?? ''
   return { path, message: issue.message }
 }
 
@@ -104,14 +112,29 @@ function collect(search: URLSearchParams): Record<string, string | string[]> {
   return values
 }
 
-/** What Node received, in the web's types: each made when somebody asks for it. */
-export class NodeRequestInfo implements RequestInfo {
+/** Where a request's path parameters are known: asked when somebody reads them, since routes match one after the other. */
+export interface Routed {
+  readonly params: Readonly<Record<string, string>>
+}
+
+/** The request in the web's types, as Node or the web has received it. */
+export function requestInfoOf(source: IncomingMessage | Request, routed: Routed): RequestInfo {
+  // Not `instanceof Request`: the server's adapter puts a class of its own in its place
+  return source instanceof IncomingMessage
+    ? new NodeRequestInfo(source, routed)
+    : new WebRequestInfo(source, routed)
+}
+
+/** What Node received: each part is made when somebody asks for it. */
+class NodeRequestInfo implements RequestInfo {
   readonly #incoming: IncomingMessage
+  readonly #routed: Routed
   #url: URL | undefined
   #headers: Headers | undefined
 
-  constructor(incoming: IncomingMessage) {
+  constructor(incoming: IncomingMessage, routed: Routed) {
     this.#incoming = incoming
+    this.#routed = routed
   }
 
   get method(): string {
@@ -123,11 +146,7 @@ export class NodeRequestInfo implements RequestInfo {
   }
 
   get headers(): Headers {
-    if (this.#headers) return this.#headers
-    const headers = new Headers()
-    const { rawHeaders } = this.#incoming
-    for (let index = 0; index < rawHeaders.length; index += 2) headers.append(rawHeaders[index]!, rawHeaders[index + 1]!)
-    return (this.#headers = headers)
+    return (this.#headers ??= headersOf(this.#incoming))
   }
 
   get ip(): string {
@@ -135,23 +154,35 @@ export class NodeRequestInfo implements RequestInfo {
   }
 
   get params(): Readonly<Record<string, string>> {
-    return {}
+    return this.#routed.params
   }
 }
 
-function urlOf(incoming: IncomingMessage): URL {
-  const scheme = 'encrypted' in incoming.socket ? 'https' : 'http'
-  const base = `${scheme}://${incoming.headers.host ?? 'localhost'}`
-  return URL.canParse(incoming.url ?? '/', base) ? new URL(incoming.url ?? '/', base) : new URL('http://localhost/')
+function urlOf({ socket, headers, url = '/' }: IncomingMessage): URL {
+  const scheme = 'encrypted' in socket ? 'https' : 'http'
+  const base = `${scheme}://${headers.host ?? 'localhost'}`
+  // A path that begins with two slashes is no host
+  const target = url.startsWith('/') ? base + url : url
+  return URL.parse(target, base) ?? new URL('http://localhost/')
+}
+
+function headersOf({ rawHeaders }: IncomingMessage): Headers {
+  const headers = new Headers()
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    headers.append(rawHeaders[index]!, rawHeaders[index + 1]!)
+  }
+  return headers
 }
 
 /** A web request. Without a connection there is no address. */
-export class WebRequestInfo implements RequestInfo {
+class WebRequestInfo implements RequestInfo {
   readonly #request: Request
+  readonly #routed: Routed
   #url: URL | undefined
 
-  constructor(request: Request) {
+  constructor(request: Request, routed: Routed) {
     this.#request = request
+    this.#routed = routed
   }
 
   get method(): string {
@@ -171,6 +202,6 @@ export class WebRequestInfo implements RequestInfo {
   }
 
   get params(): Readonly<Record<string, string>> {
-    return {}
+    return this.#routed.params
   }
 }

@@ -1,14 +1,18 @@
 import { milliseconds, type Duration } from '../base/deadline.ts'
-import { describe, isStewardError, StewardError } from '../base/errors.ts'
+import { describe, StewardError } from '../base/errors.ts'
 import type { ServiceEvent } from '../base/events.ts'
 import { realWorld, type World } from '../base/world.ts'
 import { bind, type Binding, type BindTarget } from '../http/binding.ts'
 import type { Override } from '../scope/override.ts'
 import { leave } from './leaving.ts'
-import { ServiceRun, type Running, type RunSettings } from './running.ts'
+import { printProblems } from './problems.ts'
+import type { ProbePaths } from './probes.ts'
+import { ServiceRun, type RunSettings } from './run.ts'
+import type { Running } from './running.ts'
 import { serviceOf, type ServedApp, type Service, type ServiceDefinition } from './service.ts'
-import { ProcessGuard } from './signals.ts'
+import { ProcessGuard, SIGNAL_CODES } from './signals.ts'
 import { reserveOf } from './stages.ts'
+import { isStopped } from './starting.ts'
 import { startWatchdog, type Watchdog } from './watchdog.ts'
 
 /** How a service is started, with a listener or without. */
@@ -21,7 +25,7 @@ export interface StartOptions {
   with?: readonly Override[]
   /** Aborts the start, or stops what has started. */
   signal?: AbortSignal
-  /** Told everything, from the first moment. */
+  /** Told everything, from the first moment. @default for `serve`, what goes wrong is printed on stderr */
   on?: (event: ServiceEvent) => void
   /** Another clock, for tests. */
   world?: World
@@ -64,7 +68,10 @@ export interface ServeOptions extends StartOptions {
  * console.log(await (await fetch(running.url)).text())
  * ```
  */
-export async function serve(given: Service | ServedApp, options: ServeOptions = {}): Promise<Running> {
+export async function serve(
+  given: Service | ServedApp,
+  options: ServeOptions = {},
+): Promise<Running> {
   checkOptions(options, SERVE_OPTIONS, 'serve')
   return new Serving(serviceOf(given), options).start()
 }
@@ -75,7 +82,10 @@ export async function serve(given: Service | ServedApp, options: ServeOptions = 
  *
  * @throws as `serve`
  */
-export async function start(given: Service | ServedApp, options: StartOptions = {}): Promise<Running> {
+export async function start(
+  given: Service | ServedApp,
+  options: StartOptions = {},
+): Promise<Running> {
   checkOptions(options, START_OPTIONS, 'start')
   const definition = serviceOf(given)
   const run = new ServiceRun(definition, settingsOf(definition, options))
@@ -84,7 +94,8 @@ export async function start(given: Service | ServedApp, options: StartOptions = 
   return run
 }
 
-const guard = new ProcessGuard(realWorld)
+/** Of this process; listens to nothing as long as nothing is guarded. */
+export const guard: ProcessGuard = new ProcessGuard(realWorld)
 
 /** One `serve`: the run, and what the process has to do with it. */
 class Serving {
@@ -95,15 +106,15 @@ class Serving {
   #watchdog: Watchdog | undefined
 
   constructor(definition: ServiceDefinition, options: ServeOptions) {
-    this.#options = options
-    this.#settings = settingsOf(definition, options)
+    this.#options = { ...options, on: options.on ?? printProblems }
+    this.#settings = settingsOf(definition, this.#options)
     this.#run = new ServiceRun(definition, this.#settings)
     this.#signals = options.signals ?? true
   }
 
   async start(): Promise<Running> {
     const target = targetOf(this.#options)
-    const release = this.#signals ? guard.add(this.#run) : undefined
+    if (this.#signals) guard.add(this.#run)
     let binding: Binding | undefined
     try {
       binding = await bindTo(target)
@@ -112,44 +123,48 @@ class Serving {
       await this.#run.start(binding)
     } catch (error) {
       await binding?.release()
-      this.#end(guard.endedBy !== undefined && !isClean(error), release)
+      // Whoever called hears of it; only when the process was asked to end, it ends now
+      this.#end({ failed: !isStopped(error), started: false })
       throw error
     }
-    void this.#run.closed.then(({ clean }) => this.#end(!clean, release))
+    void this.#run.closed.then(({ clean }) => this.#end({ failed: !clean, started: true }))
     return this.#run
   }
 
   #watch(): void {
     if (!(this.#options.watchdog ?? this.#signals)) return
+    const { emit, events } = this.#run
     const grace = this.#settings.gracefulTimeout
+    const message = 'The watchdog has died; stops are still bounded by the main thread'
     const watchdog = startWatchdog({ grace, reserve: reserveOf(grace) }, (error) =>
-      this.#run.emit({ type: 'error', message: 'The watchdog has died; stops are still bounded by the main thread', error }),
+      emit({ type: 'error', message, error }),
     )
-    this.#run.events.on(({ type }) => {
+    events.on(({ type }) => {
       if (type === 'service.stopping') watchdog.stopping()
+      if (type === 'service.forced') watchdog.forced()
     })
     this.#watchdog = watchdog
   }
 
-  #end(failed: boolean, release: (() => void) | undefined): void {
+  #end({ failed, started }: { failed: boolean; started: boolean }): void {
     this.#watchdog?.end()
-    if (!release) return
-    release()
-    const { endedBy } = guard
-    if (endedBy !== undefined) leave(exitCode(failed, endedBy, this.#options), { emit: this.#run.emit, world: realWorld })
-    else if (failed) process.exitCode = 1
+    if (!this.#signals) return
+    const asked = guard.remove(this.#run)
+    // With several services in one process, the exit code is that of the worst
+    if (failed && (started || asked !== undefined)) process.exitCode = 1
+    if (asked === undefined) return
+    leave(exitCode(failed, asked, this.#options), { emit: this.#run.emit, world: realWorld })
   }
 }
 
-/** A start that a stop has ended is no failure. */
-function isClean(error: unknown): boolean {
-  return isStewardError(error) && (error.code === 'ERR_OPEN_ABORTED' || error.code === 'ERR_STOPPING') && error.errors.length === 0
-}
-
-function exitCode(failed: boolean, endedBy: string, { signalExitCodes }: ServeOptions): number {
+/** What a process exits with that was asked to end. */
+export function exitCode(
+  failed: boolean,
+  asked: string,
+  { signalExitCodes }: { signalExitCodes?: boolean },
+): number {
   if (failed) return 1
-  if (!signalExitCodes) return 0
-  return { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 }[endedBy] ?? 0
+  return signalExitCodes ? (SIGNAL_CODES[asked] ?? 0) : 0
 }
 
 function followSignal(run: ServiceRun, signal: AbortSignal | undefined): void {
@@ -163,35 +178,56 @@ function followSignal(run: ServiceRun, signal: AbortSignal | undefined): void {
 function settingsOf(definition: ServiceDefinition, options: ServeOptions): RunSettings {
   const { gracefulTimeout, drainDelay, keepAlive, health = {} } = options
   return {
-    gracefulTimeout: gracefulTimeout === undefined ? definition.gracefulTimeout : milliseconds(gracefulTimeout, 'gracefulTimeout'),
-    drainDelay: drainDelay === undefined ? definition.drainDelay : milliseconds(drainDelay, 'drainDelay'),
+    gracefulTimeout:
+      gracefulTimeout === undefined
+        ? definition.gracefulTimeout
+        : milliseconds(gracefulTimeout, 'gracefulTimeout'),
+    drainDelay:
+      drainDelay === undefined ? definition.drainDelay : milliseconds(drainDelay, 'drainDelay'),
     keepAlive: keepAlive === undefined ? undefined : milliseconds(keepAlive, 'keepAlive'),
-    probes: health === false ? false : { live: health.live ?? '/livez', ready: health.ready ?? '/readyz' },
+    probes: probesOf(health),
     with: options.with,
     world: options.world,
     on: options.on,
   }
 }
 
+function probesOf(health: NonNullable<ServeOptions['health']>): ProbePaths | false {
+  if (health === false) return false
+  const { live = '/livez', ready = '/readyz' } = health
+  for (const path of [live, ready]) {
+    if (typeof path === 'string' && path.startsWith('/')) continue
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot use ${describe(path)} as the path of a probe: it does not begin with a slash, write '/livez'`,
+    )
+  }
+  return { live, ready }
+}
+
 function targetOf({ port, host, unix, fd }: ServeOptions): BindTarget {
-  const given = [unix, fd, port ?? host].filter((one) => one !== undefined)
-  if (given.length > 1) {
-    throw new StewardError('ERR_BAD_OPTION', 'Cannot listen in several places: give either host and port, or unix, or fd')
+  const places = [unix, fd, port ?? host].filter((one) => one !== undefined)
+  if (places.length > 1) {
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      'Cannot listen in several places: give either host and port, or unix, or fd',
+    )
   }
   if (unix !== undefined) return { path: unix }
   if (fd !== undefined) return { fd }
-  const fromEnvironment = port === undefined && process.env['PORT'] !== undefined
-  return {
-    port: port ?? portFromEnvironment() ?? 3000,
-    host: host ?? (fromEnvironment ? '::' : '127.0.0.1'),
-  }
+  const given = port ?? portFromEnvironment()
+  const isOurs = port !== undefined || given === undefined
+  return { port: given ?? 3000, host: host ?? (isOurs ? '127.0.0.1' : '::') }
 }
 
 function portFromEnvironment(): number | undefined {
   const { PORT } = process.env
-  if (PORT === undefined) return undefined
-  if (/^\d+$/.test(PORT)) return Number(PORT)
-  throw new StewardError('ERR_BAD_OPTION', `Cannot listen on the environment's PORT=${JSON.stringify(PORT)}: it is no number, set one from 0 to 65535`)
+  if (!PORT) return undefined
+  if (/^\d+$/.test(PORT) && Number(PORT) <= 65_535) return Number(PORT)
+  throw new StewardError(
+    'ERR_BAD_OPTION',
+    `Cannot listen on the environment's PORT=${JSON.stringify(PORT)}: it is no port, set a number from 0 to 65535, or none`,
+  )
 }
 
 /** All interfaces are one dual-stack socket; where a machine has no IPv6, all of IPv4. */
@@ -200,7 +236,10 @@ async function bindTo(target: BindTarget): Promise<Binding> {
     return await bind(target)
   } catch (error) {
     const { code } = ((error as Error).cause ?? {}) as { code?: string }
-    const noIpv6 = 'host' in target && target.host === '::' && (code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL')
+    const noIpv6 =
+      'host' in target &&
+      target.host === '::' &&
+      (code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL')
     if (!noIpv6) throw error
     return bind({ ...target, host: '0.0.0.0' })
   }
@@ -213,9 +252,15 @@ const SERVE_OPTIONS = [
 
 function checkOptions(options: object, known: readonly string[], doing: string): void {
   if (typeof options !== 'object' || options === null) {
-    throw new StewardError('ERR_BAD_OPTION', `Cannot ${doing} with ${describe(options)} as options: pass an object`)
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot ${doing} with ${describe(options)} as options: pass an object`,
+    )
   }
   const unknown = Object.keys(options).find((name) => !known.includes(name))
   if (unknown === undefined) return
-  throw new StewardError('ERR_BAD_OPTION', `Cannot ${doing} with the option "${unknown}": there is no such option, known are ${known.join(', ')}`)
+  throw new StewardError(
+    'ERR_BAD_OPTION',
+    `Cannot ${doing} with the option "${unknown}": there is no such option, known are ${known.join(', ')}`,
+  )
 }

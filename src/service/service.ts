@@ -1,7 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Server } from 'node:net'
 import { milliseconds, type Duration } from '../base/deadline.ts'
 import { describe, StewardError } from '../base/errors.ts'
-import { definitionOf, type AnyResource, type Fitting, type Resource, type Resources, type Values } from '../scope/resource.ts'
+import {
+  definitionOf,
+  type AnyResource,
+  type Fitting,
+  type Resource,
+  type Resources,
+  type Values,
+} from '../scope/resource.ts'
 import type { Hook, Lifespan } from './hooks.ts'
 
 /** An app in web terms: Hono and its like, or `{ fetch }` by hand. */
@@ -105,7 +113,7 @@ export function serviceOf(given: unknown): ServiceDefinition {
 
 /** Can it be served: is it a function, or does it have a `fetch`? */
 export function isApp(app: unknown): app is ServedApp {
-  return typeof app === 'function' || isFetchApp(app)
+  return (typeof app === 'function' && !isClass(app)) || isFetchApp(app)
 }
 
 /** An app in web terms is an object with `fetch`; a bare function never is one. */
@@ -113,12 +121,32 @@ export function isFetchApp(app: unknown): app is FetchApp {
   return typeof app === 'object' && app !== null && typeof (app as FetchApp).fetch === 'function'
 }
 
-/** The error of something that cannot be served. */
-export function notUsable(found: unknown): StewardError {
+/** The error of something that cannot be served: a module's default export, when `module` is given. */
+export function notUsable(found: unknown, module?: string): StewardError {
+  const [subject, it] =
+    module === undefined
+      ? [describe(found), 'it is no app']
+      : [`"${module}"`, `its default export is ${describe(found)}, which is no app`]
   return new StewardError(
     'ERR_APP_NOT_USABLE',
-    `Cannot serve ${describe(found)}: it is no app; give a service(…), an object with fetch such as a Hono app, or a (req, res) listener`,
+    `Cannot serve ${subject}: ${it}; ${adviceOn(found)}`,
   )
+}
+
+function isClass(value: unknown): boolean {
+  return typeof value === 'function' && /^class\b/.test(Function.prototype.toString.call(value))
+}
+
+/** What to give in the place of what was found. */
+function adviceOn(found: unknown): string {
+  const { then, callback } = (found ?? {}) as { then?: unknown; callback?: unknown }
+  if (typeof then === 'function') return 'it is a promise, await it first'
+  if (isClass(found)) return 'it is a class, give an instance of it'
+  if (definitionOf(found)) return 'it is a resource, give service({ app }) with it as the app'
+  if (typeof callback === 'function') return 'give its listener, app.callback()'
+  if (found instanceof Server)
+    return 'it is a server, give the (req, res) listener that it was made with'
+  return 'give a service(…), an object with fetch such as a Hono app, or a (req, res) listener'
 }
 
 const OPTIONS = new Set<string>([
@@ -127,7 +155,10 @@ const OPTIONS = new Set<string>([
 
 function checkOptions(options: unknown): void {
   if (typeof options !== 'object' || options === null) {
-    throw new StewardError('ERR_BAD_OPTION', `Cannot make a service of ${describe(options)}: pass its options, service({ app })`)
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot make a service of ${describe(options)}: pass its options, service({ app })`,
+    )
   }
   const unknown = Object.keys(options).find((name) => !OPTIONS.has(name))
   if (unknown !== undefined) {
@@ -136,14 +167,27 @@ function checkOptions(options: unknown): void {
       `Cannot make a service with the option "${unknown}": there is no such option, known are ${[...OPTIONS].join(', ')}`,
     )
   }
-  const { app, resources, everyRequest } = options as Record<string, unknown>
+  const { app, resources, everyRequest, lifespan, name } = options as Record<string, unknown>
   if (app !== undefined && !isApp(app) && !definitionOf(app)) throw notUsable(app)
+  if (lifespan !== undefined && typeof lifespan !== 'function') {
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot use ${describe(lifespan)} as "lifespan": write async *lifespan() { …; yield; … }`,
+    )
+  }
+  if (name !== undefined && typeof name !== 'string') {
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot use ${describe(name)} as "name": pass a string`,
+    )
+  }
   checkRecord('resources', resources)
   checkRecord('everyRequest', everyRequest)
 }
 
 function checkRecord(name: string, found: unknown): void {
-  if (found === undefined || (typeof found === 'object' && found !== null && !definitionOf(found))) return
+  if (found === undefined || (typeof found === 'object' && found !== null && !definitionOf(found)))
+    return
   throw new StewardError(
     'ERR_BAD_OPTION',
     `Cannot use ${describe(found)} as "${name}": pass an object of resources, ${name}: { pool }`,
@@ -155,7 +199,10 @@ function hooksOf(options: object, name: string): readonly Hook<never>[] {
   const hooks = found === undefined ? [] : Array.isArray(found) ? found : [found]
   for (const hook of hooks) {
     if (typeof hook === 'function') continue
-    throw new StewardError('ERR_BAD_OPTION', `Cannot use ${describe(hook)} as "${name}": pass a function, or several in an array`)
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot use ${describe(hook)} as "${name}": pass a function, or several in an array`,
+    )
   }
   return hooks as Hook<never>[]
 }

@@ -3,15 +3,22 @@ import type { Release, World } from '../base/world.ts'
 /** What signals and lost errors are told to. */
 export interface Guarded {
   /** The first signal. */
-  stop(reason: string): Promise<unknown>
+  stop(reason: string): unknown
   /** The second one. */
-  force(reason: string): Promise<unknown>
+  force(reason: string): unknown
   /** An error that nobody caught: logged, and the service stops in order. */
   fail(error: unknown): void
 }
 
 /** Signals that ask a process to end: of the platform's supervisor, of Ctrl-C, of a terminal that was closed. */
 export const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
+
+/** What shells give a process that a signal has ended. */
+export const SIGNAL_CODES: Readonly<Record<string, number>> = {
+  SIGHUP: 129,
+  SIGINT: 130,
+  SIGTERM: 143,
+}
 
 /** The same signal within this time is one that was sent twice, as npm and some platforms do. In milliseconds. */
 export const SENT_TWICE = 500
@@ -39,31 +46,50 @@ export class SignalCount {
 export class ProcessGuard {
   readonly #world: World
   readonly #guarded = new Set<Guarded>()
+  /** Who is told while nothing is guarded: with it, the listeners stay to the end of the process. */
+  #fallback: Guarded | undefined
   #count = new SignalCount()
   #unlistenSignals: Release | undefined
   #unlistenErrors: Release | undefined
   /** What asked the process to end, once something has. */
-  endedBy: string | undefined
+  #asked: string | undefined
 
   constructor(world: World) {
     this.#world = world
   }
 
-  /**
-   * Guards one more. With the last one that is released the listeners go: those for errors at once, since nobody is left to
-   * tell; those for signals 500 ms later, since one that is sent twice must not kill the process that has just obeyed it.
-   */
-  add(guarded: Guarded): Release {
+  /** Listens from now on to the end of the process, and tells `fallback` what comes while nothing is guarded. */
+  keep(fallback: Guarded): void {
+    this.#fallback = fallback
+    this.#listen()
+  }
+
+  /** Guards one more. */
+  add(guarded: Guarded): void {
     this.#guarded.add(guarded)
-    this.#unlistenSignals ??= listen(STOP_SIGNALS, (name) => this.#onSignal(name as string))
-    this.#unlistenErrors ??= listen(LOST_ERRORS, (error) => this.#onError(error))
-    return () => {
-      this.#guarded.delete(guarded)
-      if (this.#guarded.size > 0) return
+    this.#listen()
+  }
+
+  /**
+   * It has ended: is it the last, and the process was asked to end? Then what asked for that, a signal's name or an error.
+   *
+   * With the last one the listeners go: those for errors at once, since nobody is left to tell; those for signals 500 ms
+   * later, since one that is sent twice must not kill the process that has just obeyed it.
+   */
+  remove(guarded: Guarded): string | undefined {
+    this.#guarded.delete(guarded)
+    if (this.#guarded.size > 0) return undefined
+    if (!this.#fallback) {
       this.#unlistenErrors?.()
       this.#unlistenErrors = undefined
       this.#world.timer(SENT_TWICE, () => this.#rest(), 'idle')
     }
+    return this.#asked
+  }
+
+  #listen(): void {
+    this.#unlistenSignals ??= listen(STOP_SIGNALS, (name) => this.#onSignal(name as string))
+    this.#unlistenErrors ??= listen(LOST_ERRORS, (error) => this.#onError(error))
   }
 
   #rest(): void {
@@ -71,20 +97,33 @@ export class ProcessGuard {
     this.#unlistenSignals?.()
     this.#unlistenSignals = undefined
     this.#count = new SignalCount()
-    this.endedBy = undefined
+    this.#asked = undefined
   }
 
   #onSignal(name: string): void {
     const count = this.#count.next(name, this.#world.now())
     if (count === 0) return
-    this.endedBy ??= name
+    const told = this.#told()
+    if (told.length === 0 && this.#asked === undefined) return this.#giveBack(name)
+    this.#asked ??= name
     if (count > 2) process.exit(1)
-    for (const guarded of this.#guarded) void (count === 1 ? guarded.stop(name) : guarded.force(name))
+    for (const one of told) void (count === 1 ? one.stop(name) : one.force(name))
+  }
+
+  /** Everything had ended without being asked by the process, which goes on: what comes now is not for us. */
+  #giveBack(name: string): void {
+    this.#rest()
+    process.kill(process.pid, name)
   }
 
   #onError(error: unknown): void {
-    this.endedBy ??= 'an error that nobody caught'
-    for (const guarded of this.#guarded) guarded.fail(error)
+    this.#asked ??= 'an error that nobody caught'
+    for (const one of this.#told()) one.fail(error)
+  }
+
+  #told(): Guarded[] {
+    if (this.#guarded.size > 0) return [...this.#guarded]
+    return this.#fallback ? [this.#fallback] : []
   }
 }
 

@@ -31,7 +31,11 @@ export interface Budget extends DrainLimits {
 const IDLE_WINDOW = 1_000
 
 /** Divides the grace, from now on. Times are in milliseconds. */
-export function divide(grace: number, drainDelay: number, { world, force }: { world: World; force: AbortSignal }): Budget {
+export function divide(
+  grace: number,
+  drainDelay: number,
+  { world, force }: { world: World; force: AbortSignal },
+): Budget {
   const reserve = reserveOf(grace)
   const end = Deadline.in(grace, world)
   const at = (ms: number): Deadline => Deadline.in(ms, world)
@@ -59,7 +63,6 @@ export interface Traffic {
   /** Everything is still served; the last responses say so. */
   stopping(): void
   drain(limits: DrainLimits): Promise<void>
-  waiting(): Waiting[]
 }
 
 /** What is stopped. Hooks are in the order in which they run. */
@@ -101,45 +104,30 @@ export async function stopInStages(target: Stopping, budget: Budget): Promise<St
   target.enter('closing')
   await close(target, budget, errors)
   const served = target.served()
-  const took = { stopping: stopped - began, draining: drained - stopped, closing: world.now() - drained }
+  const took = {
+    stopping: stopped - began,
+    draining: drained - stopped,
+    closing: world.now() - drained,
+  }
   return { clean: errors.length === 0 && served.cut === 0, served, took, errors }
 }
 
-/** `onShutdown` runs while everything is served, and the drain delay passes. A force ends both. */
+/** `onShutdown` runs while everything is served, and the drain delay passes. */
 async function lameDuck(target: Stopping, budget: Budget, errors: unknown[]): Promise<void> {
   target.traffic.stopping()
-  const hooks = runAll(target, target.onShutdown, { limit: () => budget.shutdownHooks, errors })
-  await Promise.race([Promise.all([hooks, passed(budget.drainDelay, budget.force)]), aborted(budget.force)])
+  const hooks = runAll(target.onShutdown, { ...target, limit: budget.shutdownHooks, errors })
+  await Promise.all([hooks, passed(budget.drainDelay)])
 }
 
 async function drain(target: Stopping, budget: Budget): Promise<void> {
   target.emit({ type: 'service.draining' })
-  const release = tellWaiting(target)
-  try {
-    await target.traffic.drain(budget)
-  } finally {
-    release()
-    target.emit({ type: 'drain.ended', served: target.served() })
-  }
+  await target.traffic.drain(budget)
+  target.emit({ type: 'drain.ended', served: target.served() })
 }
 
-/** Says once a second what the drain is waiting for. */
-function tellWaiting({ world, emit, traffic }: Stopping): Release {
-  const tell = (): void => {
-    const waiting = traffic.waiting()
-    if (waiting.length > 0) emit({ type: 'drain.waiting', for: waiting })
-    release = world.timer(1_000, tell)
-  }
-  let release = world.timer(1_000, tell)
-  return () => release()
-}
-
-async function close(target: Stopping, budget: Budget, errors: unknown[]): Promise<void> {
-  const { end } = budget
+async function close(target: Stopping, { end }: Budget, errors: unknown[]): Promise<void> {
   target.emit({ type: 'service.closing' })
-  let left = target.onDrained.length + 1
-  // Each gets an even share of what is left, so that one that hangs leaves time for the others
-  await runAll(target, target.onDrained, { limit: () => end.atMost(end.remaining / left--), errors })
+  await runAll(target.onDrained, { ...target, limit: end, errors, reserve: 1 })
   try {
     await target.closeResources(end)
   } catch (error) {
@@ -148,41 +136,63 @@ async function close(target: Stopping, budget: Budget, errors: unknown[]): Promi
 }
 
 /** A second signal: what is left is cut, and everything closes within C in total. */
-function onForce({ force, cleanup, end, reserve }: Budget): void {
+function onForce({ force, reserve, ...budget }: Budget): void {
   const hurry = (): void => {
-    cleanup.hurry(reserve / 2)
-    end.hurry(reserve)
+    budget.drainDelay.hurry(0)
+    budget.shutdownHooks.hurry(0)
+    budget.cleanup.hurry(reserve / 2)
+    budget.end.hurry(reserve)
   }
   if (force.aborted) hurry()
   else force.addEventListener('abort', hurry, { once: true })
 }
 
-async function runAll(
-  { emit, world }: Stopping,
-  hooks: readonly BoundHook[],
-  { limit, errors }: { limit: () => Deadline; errors: unknown[] },
-): Promise<void> {
-  for (const hook of hooks) {
+/** What running several hooks takes. */
+export interface RunningAll {
+  readonly emit: Emit
+  readonly world: World
+  /** Until when all of them are waited for. */
+  readonly limit: Deadline
+  /** Takes what failed. */
+  readonly errors: unknown[]
+  /** How many shares of the time are kept back for what follows. @default 0 */
+  readonly reserve?: number
+}
+
+/**
+ * Runs hooks one after the other, whatever the others do. Each gets an even share of what is left, so that one that hangs
+ * leaves time for the rest.
+ */
+export async function runAll(hooks: readonly BoundHook[], running: RunningAll): Promise<void> {
+  const { emit, world, limit, errors, reserve = 0 } = running
+  for (const [index, hook] of hooks.entries()) {
+    const share = limit.remaining / (hooks.length - index + reserve)
     try {
-      await runHook(hook, limit(), { emit, world })
+      await runHook(hook, { emit, world, limit: limit.atMost(share) })
     } catch (error) {
       errors.push(error)
     }
   }
 }
 
-function passed(deadline: Deadline, force: AbortSignal): Promise<void> {
-  if (deadline.remaining === 0) return Promise.resolve()
-  return new Promise((resolve) => {
-    const release = deadline.when(resolve)
-    // A force ends the wait; its timer must not hold the process
-    force.addEventListener('abort', release, { once: true })
-  })
+/** Says once a second what is waited for, until released. */
+export function tellWaiting(
+  type: 'start.waiting' | 'drain.waiting',
+  waiting: () => readonly Waiting[],
+  { emit, world }: { emit: Emit; world: World },
+): Release {
+  const tell = (): void => {
+    const list = waiting()
+    if (list.length > 0) emit({ type, for: list })
+    release = world.timer(1_000, tell)
+  }
+  let release = world.timer(1_000, tell)
+  return () => release()
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+function passed(deadline: Deadline): Promise<void> {
+  if (deadline.remaining === 0) return Promise.resolve()
+  return new Promise((resolve) => void deadline.when(resolve))
 }
 
 /** The reason of everything that a stop ends. */

@@ -7,7 +7,7 @@ import { pathTo, type Plan } from '../scope/graph.ts'
 import { handlerKind, requestKind } from '../scope/kind.ts'
 import type { Ending, Resources } from '../scope/resource.ts'
 import { Failure, type Inputs, type Scope } from '../scope/scope.ts'
-import { NodeRequestInfo, WebRequestInfo, type RequestInfo } from './request.ts'
+import { requestInfoOf, type RequestInfo } from './request.ts'
 
 /** What a visit needs of the running service. */
 export interface Host {
@@ -21,20 +21,33 @@ export interface Transport {
   readonly signal: AbortSignal
   waitUntil(work: Promise<unknown>): void
   whenOver(close: WhenOver): void
+  /** It did not go well, though it may be answered. The first error counts. */
   fail(error: unknown): void
+  /** Tells that the request failed, as `request.failed`: once for each error. */
+  tellFailed(error: unknown, path?: readonly string[]): void
+}
+
+/** What a framework's own context tells of its request. Hono's fits as it is. */
+export interface FrameworkContext {
+  /** What was thrown; the framework has answered for it. */
+  readonly error?: unknown
+  /** `param()` gives the path parameters of the route that is being handled. */
+  readonly req: { param(): Readonly<Record<string, string>> }
 }
 
 /**
  * One request in a running service: its request scope and its handler scope, begun at first need. Held by its request;
  * over when the handler has settled and the response is over.
  *
- * It is what Hono's `c.executionCtx` gives, too.
+ * It is what Hono's `c.executionCtx` gives, too, and what the built-in resources of its scope read.
  */
 export class Visit {
   readonly host: Host
   readonly transport: Transport
-  /** What the framework's door adds for built-in resources: `context`, `response`. */
-  readonly extras: Record<string, unknown> = {}
+  /** For the built-in resource `context`: set by the framework's door, to the innermost one. */
+  context: FrameworkContext | undefined = undefined
+  /** For the built-in resource `response`: set by Node's door. */
+  response: unknown = undefined
   readonly #source: IncomingMessage | Request
   #scope: Scope | undefined = undefined
   #handler: Scope | undefined = undefined
@@ -48,12 +61,17 @@ export class Visit {
 
   /** For the built-in resource `request`. */
   get request(): RequestInfo {
-    return (this.#info ??= infoOf(this.#source))
+    return (this.#info ??= requestInfoOf(this.#source, this))
   }
 
   /** For the built-in resource `signal`. */
   get signal(): AbortSignal {
     return this.transport.signal
+  }
+
+  /** The path parameters of the route, where the framework has routes. */
+  get params(): Readonly<Record<string, string>> {
+    return this.context?.req.param() ?? {}
   }
 
   /** Work that outlives the response: best effort, and the drain waits for it. */
@@ -71,12 +89,14 @@ export class Visit {
 
   /** The request's scope, the same for every middleware and the handler. @throws `ERR_SCOPE_CLOSED` while the app closes */
   get scope(): Scope {
-    if (this.#scope) return this.#scope
-    const scope = this.host.app.scope.enter(requestKind, new VisitInputs(this) as unknown as Inputs)
+    return (this.#scope ??= this.#enter())
+  }
+
+  #enter(): Scope {
+    const scope = this.host.app.scope.enter(requestKind, this as unknown as Inputs)
     // Its closing is in the hands of the transport
     scope.working = true
-    this.#scope = scope
-    this.transport.whenOver((ended) => scope.end(endingOf(ended)))
+    this.transport.whenOver((ended) => scope.end(endingOf(ended, this.context)))
     return scope
   }
 
@@ -87,8 +107,7 @@ export class Visit {
 
   /** Begins the handler's scope: whoever does so ends it. */
   enterHandler(): Scope {
-    this.#handler = this.scope.enter(handlerKind)
-    return this.#handler
+    return (this.#handler = this.scope.enter(handlerKind))
   }
 
   /** The handler's scope has ended, or is about to. */
@@ -111,47 +130,23 @@ export class Visit {
 
   /** Tells that a close failed after the answer had been decided. */
   tell(message: string, error: unknown): void {
-    this.host.emit({ type: 'error', message: `${message} for ${this.request.method} ${this.request.url.pathname}`, error })
+    const { method, url } = this.request
+    this.host.emit({ type: 'error', message: `${message} for ${method} ${url.pathname}`, error })
   }
 
   #own(error: unknown, plan: Plan): unknown {
-    if (!(error instanceof Failure)) return error
-    const { method, url } = this.request
-    const path = pathTo(plan, error.step)
-    this.host.emit({ type: 'request.failed', method, url: url.pathname, path, error: error.error })
-    return error.error
-  }
-}
-
-/** What the scope's built-in resources read. */
-class VisitInputs {
-  readonly #visit: Visit
-
-  constructor(visit: Visit) {
-    this.#visit = visit
-  }
-
-  get request(): RequestInfo {
-    return this.#visit.request
-  }
-
-  get signal(): AbortSignal {
-    return this.#visit.signal
-  }
-
-  get context(): unknown {
-    return this.#visit.extras['context']
-  }
-
-  get response(): unknown {
-    return this.#visit.extras['response']
+    const own = error instanceof Failure ? error.error : error
+    this.transport.fail(own)
+    if (error instanceof Failure) this.transport.tellFailed(own, pathTo(plan, error.step))
+    return own
   }
 }
 
 /** How a scope ended, from what became of the request: *ok* is nothing thrown and a status below 400 (R11). */
-export function endingOf({ failed, error, status }: Ended): Ending {
+function endingOf({ failed, error, status }: Ended, context: FrameworkContext | undefined): Ending {
   const known = status === undefined ? {} : { status }
   if (failed) return { ok: false, error, ...known }
+  if (context?.error !== undefined) return { ok: false, error: context.error, ...known }
   return { ok: status === undefined || status < 400, ...known }
 }
 
@@ -179,8 +174,4 @@ export function noService(door: string): StewardError {
     'ERR_NO_SERVICE',
     `Cannot inject here: this request did not come through a running service; start it with steward serve, serve(service(…)) or start(service(…)), or ${door}`,
   )
-}
-
-function infoOf(source: IncomingMessage | Request): RequestInfo {
-  return source instanceof Request ? new WebRequestInfo(source) : new NodeRequestInfo(source)
 }

@@ -33,7 +33,10 @@ export interface Watchdog {
  * Node itself uses (`--expose-internals`, for that thread alone). Where a Node version has no such binding, the watchdog
  * still guards every stop that the main thread could begin.
  */
-export function startWatchdog(limits: Omit<Limits, 'watchdog'>, onError: (error: unknown) => void): Watchdog {
+export function startWatchdog(
+  limits: Omit<Limits, 'watchdog'>,
+  onError: (error: unknown) => void,
+): Watchdog {
   const worker = new Worker(new URL(import.meta.url), {
     workerData: { ...limits, watchdog: true } satisfies Limits,
     execArgv: ['--expose-internals', '--no-warnings'],
@@ -55,20 +58,27 @@ function watch({ grace, reserve }: Limits): void {
   let disarm: Release | undefined
   const arm = (ms: number, what: string): void => {
     disarm?.()
-    disarm = realWorld.timer(ms + 1_000, () => kill(`the stop had not ended ${ms + 1_000} ms after ${what}`))
+    disarm = realWorld.timer(ms + 1_000, () =>
+      kill(`the stop had not ended ${ms + 1_000} ms after ${what}`),
+    )
   }
-  const onWord = (word: Word): void => (word === 'forced' ? arm(reserve, 'it was forced') : arm(grace, 'it began'))
+  const onWord = (word: Word): void =>
+    word === 'forced' ? arm(reserve, 'it was forced') : arm(grace, 'it began')
   parentPort!.on('message', onWord)
   onSignals((name) => {
     const which = count.next(name, realWorld.now())
     if (which === 1) arm(grace, name)
     else if (which === 2) arm(reserve, `a second signal, ${name}`)
-    else if (which > 2) realWorld.timer(1_000, () => kill(`a third signal, ${name}, was not obeyed`))
+    else if (which > 2)
+      realWorld.timer(1_000, () => kill(`a third signal, ${name}, was not obeyed`))
   })
 }
 
 function kill(why: string): void {
-  writeSync(2, `steward: killing the process: ${why}; what blocks the event loop, or ignores its signal, was not closed\n`)
+  writeSync(
+    2,
+    `steward: killing the process: ${why}; what blocks the event loop, or ignores its signal, was not closed\n`,
+  )
   process.kill(process.pid, 'SIGKILL')
 }
 

@@ -102,7 +102,9 @@ export class RawClient {
   }
 
   #end(): string {
-    return this.error ? String(this.error.code) : `the server ended after ${JSON.stringify(this.received)}`
+    return this.error
+      ? String(this.error.code)
+      : `the server ended after ${JSON.stringify(this.received)}`
   }
 
   #note(change: () => void): void {
@@ -112,7 +114,11 @@ export class RawClient {
 
   async #change(): Promise<void> {
     const change = new Promise<void>((resolve) => (this.#wake = resolve))
-    await within(8_000, change, `the server; so far: ${JSON.stringify(this.received.slice(0, 200))}`)
+    await within(
+      8_000,
+      change,
+      `the server; so far: ${JSON.stringify(this.received.slice(0, 200))}`,
+    )
   }
 }
 
@@ -142,7 +148,7 @@ function bodyOf(
 
 function chunksOf(rest: string): { body: string; size: number } | undefined {
   let body = ''
-  for (let at = 0; ; ) {
+  for (let at = 0; ;) {
     const line = rest.indexOf('\r\n', at)
     if (line < 0) return undefined
     const size = Number.parseInt(rest.slice(at, line), 16)

@@ -14,7 +14,6 @@ export interface Limits {
   cleanup?: number
   idle?: number
   force?: AbortSignal
-  shared?: boolean
 }
 
 /** A server that listens on a port of its own, and what it told. */
@@ -63,7 +62,6 @@ export function drainLimits(limits: Limits = {}, world = realWorld): DrainLimits
     cleanup: Deadline.in(limits.cleanup ?? t2 + 2_500, world),
     idle: limits.idle ?? 1_000,
     force: limits.force ?? new AbortController().signal,
-    shared: limits.shared ?? false,
   }
 }
 

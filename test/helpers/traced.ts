@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises'
 import type { ServiceEvent } from '../../src/base/events.ts'
 import { perApp, type Resource } from '../../src/scope/resource.ts'
 
@@ -23,10 +22,10 @@ export class Trace {
   /** The generator of such a resource, for any scope. */
   async *life(name: string): AsyncGenerator<string, void> {
     this.add(`open ${name}`)
-    await setImmediate()
+    await Promise.resolve()
     yield name
     this.add(`close ${name}`)
-    await setImmediate()
+    await Promise.resolve()
     this.add(`closed ${name}`)
   }
 }

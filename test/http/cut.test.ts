@@ -59,7 +59,7 @@ describe('the end of the grace', () => {
       const write = response.write
       await gate.opened
       tries.push(tryAll(response))
-      write.call(response, 'by the original method')
+      write.call(response, 'by the original method', 'utf8')
       await new Promise<void>((resolve) => response.end('late', resolve))
       late.open()
     })

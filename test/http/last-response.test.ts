@@ -42,14 +42,17 @@ describe('the last response of a connection', () => {
   })
 
   const ways: Record<string, (response: ServerResponse) => void> = {
-    'setHeader': (response) => response.setHeader('Connection', 'keep-alive'),
+    setHeader: (response) => response.setHeader('Connection', 'keep-alive'),
     'an object': (response) => response.writeHead(200, { Connection: 'keep-alive', A: 'b' }),
     'a list': (response) => response.writeHead(200, ['A', 'b', 'Connection', 'keep-alive']),
-    'pairs': (response) => {
-      const pairs = [['Connection', 'keep-alive'], ['A', 'b']] as unknown as string[]
+    pairs: (response) => {
+      const pairs = [
+        ['Connection', 'keep-alive'],
+        ['A', 'b'],
+      ] as unknown as string[]
       response.writeHead(200, pairs)
     },
-    'removal': (response) => response.removeHeader('Connection'),
+    removal: (response) => response.removeHeader('Connection'),
   }
   for (const [way, write] of Object.entries(ways)) {
     it(`H1 says close though the app said keep-alive by ${way}`, async () => {
@@ -135,6 +138,22 @@ describe('the last response of a connection', () => {
     using client = await RawClient.connect(serves.port)
     client.send('GET /1 HTTP/1.1\r\nHost: t\r\n\r\nGET /2 HTTP/1.1\r\nHost: t\r\n\r\n')
     await client.response()
+    await client.closed
+    assert.deepEqual(seen, ['/1'])
+  })
+
+  it('H2 holds between the end of that response and the end of its socket', async () => {
+    const seen: string[] = []
+    const finished = new Gate()
+    await using serves = await serving((request, response) => {
+      seen.push(request.url!)
+      response.on('finish', finished.open)
+      response.setHeader('Connection', 'close').end('bye')
+    })
+    using client = await RawClient.connect(serves.port, { holdOpen: true })
+    client.request('GET /1')
+    await finished.opened
+    client.request('GET /2')
     await client.closed
     assert.deepEqual(seen, ['/1'])
   })

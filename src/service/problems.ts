@@ -1,0 +1,42 @@
+import { describeError, isStewardError, withoutSecrets } from '../base/errors.ts'
+import type { ServiceEvent } from '../base/events.ts'
+
+/** Prints on stderr what goes wrong in a service that nobody listens to: an error must not get lost. */
+export function printProblems(event: ServiceEvent): void {
+  const problem = problemOf(event)
+  if (!problem) return
+  const [message, error] = problem
+  process.stderr.write(withoutSecrets(`steward: ${message}\n${stackOf(error)}`))
+}
+
+/** In one sentence, and what was thrown. */
+function problemOf(event: ServiceEvent): [message: string, error?: unknown] | undefined {
+  switch (event.type) {
+    case 'warning':
+      return [event.message]
+    case 'error':
+      return [event.message, event.error]
+    case 'request.failed':
+      return [`${event.method} ${event.url} failed: ${describeError(event.error)}`, event.error]
+    case 'request.cut':
+      return [
+        `${event.method} ${event.url} was cut: ${event.answered ? 'it got a 503' : 'its response was not complete'}`,
+      ]
+    case 'handler.abandoned':
+      return [`${event.method} ${event.url} was abandoned: its handler had not ended`]
+    case 'process.held':
+      return [
+        `the process was held by ${event.by.join(', ')}: close it with the resource that made it`,
+      ]
+    case 'hook.ended':
+    case 'resource.closed':
+      return event.error === undefined ? undefined : [describeError(event.error), event.error]
+  }
+  return undefined
+}
+
+/** Of what user code threw; our own errors say what they mean without. */
+function stackOf(error: unknown): string {
+  const thrown = isStewardError(error) ? error.cause : error
+  return thrown instanceof Error && thrown.stack ? `${thrown.stack.replaceAll(/^/gm, '  ')}\n` : ''
+}

@@ -1,0 +1,135 @@
+import { Deadline } from '../base/deadline.ts'
+import { describeError, isStewardError, StewardError } from '../base/errors.ts'
+import type { Emit, ServiceEvent } from '../base/events.ts'
+import type { World } from '../base/world.ts'
+import { checkOverrides, type App, type OpenLimits } from '../scope/app.ts'
+import { definitionOf, type Resources } from '../scope/resource.ts'
+import { bindHooks, LifespanHooks, runHook, type BoundHook } from './hooks.ts'
+import { injectedBy } from './injected.ts'
+import { isApp, notUsable, type ServedApp, type ServiceDefinition } from './service.ts'
+
+/**
+ * Opens what a service holds; then, since an app that is a resource can tell only now, what its routes inject. Gives the
+ * app. When it fails, what is open by then is left to whoever undoes the start.
+ *
+ * @throws `ERR_OPEN`, `ERR_OPEN_ABORTED`, `ERR_APP_NOT_USABLE`, `ERR_OVERRIDE_UNUSED`
+ */
+export async function openAll(
+  scope: App,
+  { app, resources, everyRequest = {} }: ServiceDefinition,
+  limits: OpenLimits,
+): Promise<ServedApp | undefined> {
+  const isResource = definitionOf(app) !== undefined
+  const first = isResource ? [{ app } as Resources] : injectedBy(app)
+  await scope.open([resources, everyRequest, ...first], limits)
+  const served = isResource ? scope.scope.valueOf(scope.graph.find(app)!) : app
+  if (served !== undefined && !isApp(served)) throw notUsable(served)
+  if (isResource) await scope.open(injectedBy(served), limits)
+  checkOverrides(scope.graph.unused)
+  return served
+}
+
+/** The hooks of one run, and how far its start has come with them. */
+export class StartHooks {
+  readonly #definition: ServiceDefinition
+  readonly #values: unknown
+  readonly #lifespan: LifespanHooks | undefined
+
+  constructor(definition: ServiceDefinition, values: unknown) {
+    this.#definition = definition
+    this.#values = values
+    this.#lifespan = definition.lifespan && new LifespanHooks(definition.lifespan, values)
+  }
+
+  /** The lifespan up to its yield, then `onStartup`; nothing more once `signal` is aborted. @throws `ERR_HOOK`, `ERR_HOOK_TIMEOUT`, `ERR_LIFESPAN` */
+  async run(setting: StartSetting): Promise<void> {
+    const before = this.#lifespan ? [this.#lifespan.before] : []
+    for (const hook of [...before, ...this.#bound('onStartup')]) {
+      await runStartHook(hook, setting)
+    }
+  }
+
+  /** In the order in which they run. */
+  onShutdown(): BoundHook[] {
+    return this.#bound('onShutdown').toReversed()
+  }
+
+  /** In the order in which they run, and after them what is due of the lifespan. */
+  onDrained(): BoundHook[] {
+    return [...this.#bound('onDrained').toReversed(), ...this.toUndo()]
+  }
+
+  /** What a failed start has to run. */
+  toUndo(): BoundHook[] {
+    return this.#lifespan?.due() ?? []
+  }
+
+  #bound(kind: 'onStartup' | 'onShutdown' | 'onDrained'): BoundHook[] {
+    return bindHooks(kind, this.#definition[kind], this.#values)
+  }
+}
+
+/** What the hooks of a start are run with. */
+export interface StartSetting {
+  readonly emit: Emit
+  readonly world: World
+  /** Aborted when the start is stopped. */
+  readonly signal: AbortSignal
+  /** Never, until the start is stopped: then a hook gets its share to see its signal. */
+  readonly limit: Deadline
+}
+
+/** A hook that just says that it was stopped has not failed. */
+async function runStartHook(hook: BoundHook, setting: StartSetting): Promise<void> {
+  const { signal } = setting
+  signal.throwIfAborted()
+  try {
+    await runHook(hook, setting)
+  } catch (error) {
+    throw isAnswer(error, signal) ? signal.reason : error
+  }
+  signal.throwIfAborted()
+}
+
+function isAnswer(error: unknown, { aborted, reason }: AbortSignal): boolean {
+  if (!aborted || !isStewardError(error, 'ERR_HOOK')) return false
+  const { cause } = error
+  return (
+    cause === reason ||
+    (cause instanceof Error && (cause.name === 'AbortError' || cause.cause === reason))
+  )
+}
+
+/** Warns of each resource that a request is the first to open: it was not found in the routes, so its first user waits. */
+export function warnOfLateOpenings(app: App, emit: Emit): (event: ServiceEvent) => void {
+  const told = new Set<string>()
+  return (event) => {
+    if (event.type !== 'resource.opening' || told.has(event.name)) return
+    const { name } = event
+    const step = app.graph.steps.find((one) => one.name === name && one.kind.depth === 0)
+    if (step?.definition.options.lazy) return
+    told.add(name)
+    emit({
+      type: 'warning',
+      message: `"${name}" opens at its first use: no route or option told of it before; list it in the service's resources, or make it lazy`,
+    })
+  }
+}
+
+/** Did this start end because it was stopped, and was all of it undone well? */
+export function isStopped(error: unknown): boolean {
+  const stopped = isStewardError(error, 'ERR_OPEN_ABORTED') || isStewardError(error, 'ERR_STOPPING')
+  return stopped && error.errors.length === 0
+}
+
+/** The first error, and after it what failed in the undoing. */
+export function withErrors(error: unknown, undoing: readonly unknown[]): unknown {
+  if (undoing.length === 0) return error
+  const first = isStewardError(error) ? error : undefined
+  const known = first && first.errors.length > 0 ? first.errors : [error]
+  return new StewardError(
+    first?.code ?? 'ERR_OPEN',
+    `${describeError(error)} (and ${undoing.length} more while undoing the start, in "errors")`,
+    { cause: first?.cause ?? error, errors: [...known, ...undoing], path: first?.path ?? [] },
+  )
+}
