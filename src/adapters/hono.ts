@@ -69,17 +69,29 @@ function injectInto(injecting: Injecting): Promise<void> {
   visit.context ??= c
   if (visit.context !== c) return injectMounted(injecting)
   if (plan.kind === handlerKind && !visit.handlerScope) return injectHandler(injecting)
-  const scope = visit.handlerScope ?? visit.scope
-  const opening = visit.open(scope, plan)
+  const opening = openNow(visit, plan)
   if (opening) return injectLater(opening, injecting)
-  setVariables(c, plan, scope)
+  setVariables(c, plan, visit.scopeFor(plan))
   return next()
 }
 
 async function injectLater(opening: Promise<void>, { c, next, visit, plan }: Injecting): Promise<void> {
-  await opening
-  setVariables(c, plan, visit.handlerScope ?? visit.scope)
+  try {
+    await opening
+  } catch (error) {
+    throw visit.ownError(error, plan)
+  }
+  setVariables(c, plan, visit.scopeFor(plan))
   return next()
+}
+
+/** @throws an opener's own error, when it was thrown at once */
+function openNow(visit: Visit, plan: Plan): Promise<void> | undefined {
+  try {
+    return visit.open(plan)
+  } catch (error) {
+    throw visit.ownError(error, plan)
+  }
 }
 
 /** A mounted app has a context of its own, for the same request. */
@@ -99,10 +111,8 @@ async function injectMounted(injecting: Injecting): Promise<void> {
 async function injectHandler({ c, next, visit, plan }: Injecting): Promise<void> {
   const scope = visit.enterHandler()
   try {
-    const opening = visit.open(scope, plan)
-    if (opening) await opening
-    setVariables(c, plan, scope)
-    await next()
+    // A handler scope is open now: it is nested in that
+    await injectInto({ c, next, visit, plan })
   } catch (error) {
     await endFailed(visit, scope, { ok: false, error })
     throw error

@@ -54,8 +54,9 @@ export function inject<const Wanted extends Resources>(
     const plan = plans.in(visit.host.app)
     const handle: Handle = (values) => handler(request, response, values as Values<Wanted>)
     try {
-      if (plan.kind === handlerKind) await inHandlerScope({ visit, plan, handle, response })
-      else await inScope(visit.scope, { visit, plan, handle })
+      // The outermost one begins the handler's scope and ends it
+      if (plan.kind !== handlerKind || visit.handlerScope) await inScope({ visit, plan, handle })
+      else await inHandlerScope({ visit, plan, handle, response })
     } catch (error) {
       await answerError(error, visit, response)
     }
@@ -71,20 +72,22 @@ interface Injecting {
   readonly handle: Handle
 }
 
-async function inScope(scope: Scope, { visit, plan, handle }: Injecting): Promise<void> {
-  const opening = visit.open(scope, plan)
-  if (opening) await opening
-  await handle(scope.pick(plan))
+async function inScope({ visit, plan, handle }: Injecting): Promise<void> {
+  try {
+    const opening = visit.open(plan)
+    if (opening) await opening
+  } catch (error) {
+    throw visit.ownError(error, plan)
+  }
+  await handle(visit.scopeFor(plan).pick(plan))
 }
 
 async function inHandlerScope(injecting: Injecting & { readonly response: ServerResponse }): Promise<void> {
   const { visit, plan, response } = injecting
-  // The outermost one begins the handler's scope and ends it
-  if (visit.handlerScope) return inScope(visit.handlerScope, injecting)
   const scope = visit.enterHandler()
   const held = holdResponse(response, () => streams(plan))
   try {
-    await inScope(scope, injecting)
+    await inScope(injecting)
   } catch (error) {
     visit.leaveHandler()
     await endQuietly(visit, scope, { ok: false, error })

@@ -178,7 +178,7 @@ function defaultOf(module: string, loaded: Record<string, unknown>): unknown {
   const { default: given } = loaded
   if (given === undefined) throw noDefault(module, Object.keys(loaded))
   if (given instanceof ServiceDefinition || isApp(given)) return given
-  if ((given as { constructor?: { name?: string } } | null)?.constructor?.name === SERVICE) {
+  if (given?.constructor?.name === SERVICE) {
     throw new StewardError(
       'ERR_APP_NOT_USABLE',
       `Cannot serve "${module}": its service was made by another copy of steward than this command; use the project's own, npx steward`,

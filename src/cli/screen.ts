@@ -56,8 +56,9 @@ export class Screen {
       case 'service.closed':
         // A start that has failed is told of by its error
         return this.#wasReady ? ['', this.#summary(event.clean, event.served, event.took)] : []
+      default:
+        return undefined
     }
-    return undefined
   }
 
   /** Resources and hooks. */
@@ -91,8 +92,9 @@ export class Screen {
         return event.error === undefined
           ? [this.#line('good', event.name, time(event.took))]
           : this.#failed(describeError(event.error), event.error)
+      default:
+        return undefined
     }
-    return undefined
   }
 
   /** What went wrong. */
@@ -131,8 +133,9 @@ export class Screen {
           event.error,
         )
       }
+      default:
+        return undefined
     }
-    return undefined
   }
 
   #ready(took: number): string {

@@ -115,8 +115,9 @@ function parseBind(bind: string): Place {
   const [, fd] = /^fd:\/\/(\d+)$/.exec(bind) ?? []
   if (fd !== undefined) return { fd: Number(fd) }
   const [, host, port] = /^(?:\[?([^\]]*?)\]?:)?(\d+)$/.exec(bind) ?? []
-  if (port !== undefined && Number(port) <= 65_535)
+  if (port !== undefined && Number(port) <= 65_535) {
     return { port: Number(port), ...(host ? { host } : {}) }
+  }
   throw new StewardError(
     'ERR_BAD_OPTION',
     `Cannot listen on --bind "${bind}": give host:port, unix:path or fd://number`,

@@ -7,13 +7,13 @@ import type { Exchange } from './exchange.ts'
  * What may still happen on a connection:
  *
  * ```
- *  open ── a response with `Connection: close` was sent ──▶ last ──▶ lingering ──▶ gone
- *    └───── half-closed by a drain, or after a 408 ───────────────────▲
+ *  open ── half-closed, after its last response or by a drain ──▶ lingering ── closed ──▶ gone
+ *    └───────────────────────────── closed ────────────────────────────────────────────────▲
  * ```
  *
  * Only on an `open` one a request reaches a handler.
  */
-export type ConnectionState = 'open' | 'last' | 'lingering' | 'gone'
+export type ConnectionState = 'open' | 'lingering' | 'gone'
 
 /**
  * What a connection is doing: `busy` with a handler, a response, or bytes not yet handed to the kernel; `fresh`: nothing has
@@ -81,9 +81,8 @@ export class Connection {
     return this.exchanges.at(-1) === exchange
   }
 
-  /** An exchange needs the connection no longer: its handler has settled and its response is over. */
-  answered(exchange: Exchange): void {
-    if (saysClose(exchange) && this.state === 'open') this.state = 'last'
+  /** One of the exchanges needs it no longer: the handler has settled and the response is over. */
+  answered(): void {
     if (this.traffic.stage === 'serving') return
     this.quietSince = this.traffic.world.now()
     this.receivingSince = undefined

@@ -83,7 +83,6 @@ export class Exchange {
   get signal(): AbortSignal {
     if (this.#controller) return this.#controller.signal
     this.#controller = new AbortController()
-    if (this.connection.traffic.stage === 'spent' && this.underWay) this.interrupt('spent')
     if (this.#interruption) this.#controller.abort(reasonOf(this, this.#interruption))
     return this.#controller.signal
   }
@@ -91,11 +90,6 @@ export class Exchange {
   /** Where it is. */
   get state(): ExchangeState {
     return this.#state
-  }
-
-  /** Is the handler out, the response open, or a closer running? */
-  get underWay(): boolean {
-    return this.#state !== 'over'
   }
 
   /** Does the connection have to stay for it: is its handler out, or its response open? */
@@ -139,9 +133,14 @@ export class Exchange {
    * other; one that throws is told as an `error` event and stops no other. Called at once when that moment has passed.
    */
   whenOver(close: WhenOver): void {
-    if (this.#state === 'over') this.waitUntil(Promise.resolve(runCloser(this, close)))
+    if (this.#state === 'over') this.#closeLate(close)
     else if (this.#closers) this.#closers.push(close)
     else this.#closers = [close]
+  }
+
+  #closeLate(close: WhenOver): void {
+    const closing = this.#runCloser(close)
+    if (closing) this.waitUntil(closing.catch((error: unknown) => this.#tellCloseFailed(error)))
   }
 
   /** The handler threw, though its promise resolved: frameworks catch errors. The first error counts. */
@@ -218,7 +217,7 @@ export class Exchange {
 
   #close(): void {
     this.#state = 'closing'
-    this.connection.answered(this)
+    this.connection.answered()
     if (this.#closers) this.#runClosers(this.#closers)
     else this.#end()
   }
@@ -226,10 +225,35 @@ export class Exchange {
   /** What is synchronous is over at once: a scope without asynchronous closes costs no turn of the microtask queue. */
   #runClosers(closers: WhenOver[]): void {
     for (let close = closers.pop(); close; close = closers.pop()) {
-      const closing = runCloser(this, close)
-      if (closing) return void closing.then(() => this.#runClosers(closers))
+      const closing = this.#runCloser(close)
+      if (closing) return void this.#continue(closing, closers)
     }
     this.#end()
+  }
+
+  #continue(closing: Promise<void>, closers: WhenOver[]): Promise<void> {
+    return closing.then(
+      () => this.#runClosers(closers),
+      (error: unknown) => {
+        this.#tellCloseFailed(error)
+        this.#runClosers(closers)
+      },
+    )
+  }
+
+  /** Gives nothing when it was synchronous, well or not. */
+  #runCloser(close: WhenOver): Promise<void> | undefined {
+    try {
+      return close(this.ended) ?? undefined
+    } catch (error) {
+      this.#tellCloseFailed(error)
+      return undefined
+    }
+  }
+
+  #tellCloseFailed(error: unknown): void {
+    const message = `Closing after ${this.name} failed`
+    this.connection.traffic.emit({ type: 'error', message, error })
   }
 
   #end(): void {
@@ -241,20 +265,6 @@ export class Exchange {
 /** One listener for all responses: `this` is the response, so that no request needs a function of its own. */
 function onResponseClosed(this: ServerResponse): void {
   exchangeOf(this.req)?.responseClosed()
-}
-
-/** Gives nothing when it was synchronous; never throws or rejects. */
-function runCloser(exchange: Exchange, close: WhenOver): Promise<void> | undefined {
-  const failed = (error: unknown): void => {
-    const message = `Closing after ${exchange.name} failed`
-    exchange.connection.traffic.emit({ type: 'error', message, error })
-  }
-  try {
-    return close(exchange.ended)?.catch(failed)
-  } catch (error) {
-    failed(error)
-    return undefined
-  }
 }
 
 function reasonOf(exchange: Exchange, why: Interruption): StewardError {

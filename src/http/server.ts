@@ -186,6 +186,7 @@ function begin(
   const exchange = new Exchange(request, response, connection)
   connection.exchanges.push(exchange)
   if (traffic.stage !== 'serving') markLast(response)
+  if (traffic.stage === 'spent') exchange.interrupt('spent')
   return exchange
 }
 

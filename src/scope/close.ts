@@ -44,6 +44,8 @@ class Closing {
   /** Blocked ones, those that stand on others first. */
   #waiting: Held[] = NOTHING
   #over: PromiseWithResolvers<void> | undefined = undefined
+  /** The close begun last: when it is the only one, its end is the end, which saves a promise (80 ns). */
+  #last: Promise<void> | undefined = undefined
 
   constructor(scope: Scope, ending: Ending, limit: Deadline | undefined) {
     this.#scope = scope
@@ -60,7 +62,8 @@ class Closing {
       if (this.#isBlocked(one)) this.#wait(one)
       else if (!this.#close(one)) this.#block(one)
     }
-    if (this.#unfinished > 0) return (this.#over = Promise.withResolvers()).promise
+    if (this.#unfinished > 1) return (this.#over = Promise.withResolvers()).promise
+    if (this.#unfinished === 1) return this.#last
     // An error becomes a rejection all the same, so that callers have one way to hear of it
     const failure = this.#leave()
     return failure && Promise.reject(failure.error)
@@ -152,8 +155,10 @@ class Closing {
 
   #finish(): void {
     const failure = this.#leave()
-    if (failure) this.#over!.reject(failure.error)
-    else this.#over!.resolve()
+    if (!this.#over) {
+      if (failure) throw failure.error
+    } else if (failure) this.#over.reject(failure.error)
+    else this.#over.resolve()
   }
 
   #leave(): { readonly error: unknown } | undefined {
@@ -171,12 +176,17 @@ class Closing {
     const done = this.#end(held, began)
     if (!done) return true
     const limit = limitOf(held, this.#scope, this.#limit)
-    const inTime = limit ? this.#inTime({ held, began, done }, limit) : done
-    inTime.then(
-      () => this.#closed(held, began),
+    this.#last = (limit ? this.#inTime({ held, began, done }, limit) : done).then(
+      (last) => this.#ended(held, began, last),
       (error: unknown) => this.#closed(held, began, { error }),
     )
     return false
+  }
+
+  #ended(held: Held, began: number, last: unknown): Promise<void> | void {
+    const unended = held.after?.(last)
+    if (!unended) return this.#closed(held, began)
+    return unended.catch((error: unknown) => this.#closed(held, began, { error }))
   }
 
   /** Gives nothing when it was synchronous, well or not. */
@@ -195,8 +205,8 @@ class Closing {
     return undefined
   }
 
-  async #inTime({ held, began, done }: Ongoing, limit: Deadline): Promise<void> {
-    if ((await atMost(done, limit)) === 'done') return
+  async #inTime({ held, began, done }: Ongoing, limit: Deadline): Promise<unknown> {
+    if ((await atMost(done, limit)) === 'done') return done
     const { world, emit } = this.#scope.root
     const { name } = held.step
     const after = world.now() - began

@@ -13,8 +13,17 @@ export interface UsedOnce {
   readonly scopeEnds: (ending: Ending) => void
 }
 
-/** What most contexts never need: made at first touch. */
-interface Touched {
+/** What a context needs only while others wait for it, or when its opener looks at it. */
+interface Progress {
+  /** Why the opener was asked to stop, once it was. */
+  aborted: StewardError | undefined
+  /** How it failed, when it did. */
+  failure: Failure | undefined
+  /** When it began, in the app scope. */
+  began: number
+  /** Ends the clock of its openTimeout. */
+  stopClock: Release | undefined
+  waiting: Opening[]
   controller: AbortController | undefined
   used: UsedOnce | undefined
   onUse: ((used: UsedOnce) => void) | undefined
@@ -23,55 +32,79 @@ interface Touched {
 
 /**
  * The context of one opening, and the opening itself while it is under way. Held by its scope until it is over, and by
- * the opener for as long as it likes.
+ * the opener for as long as it likes. One is made for every resource of every request: few fields, the rest at first need.
  */
 export class OpenContext implements Context {
   readonly scope: Scope
   readonly step: Step
   /** Was `use` looked at? Then the opener's promise is the close, not the value. */
   wantsUse = false
-  /** Why the opener was asked to stop, once it was. */
-  aborted: StewardError | undefined = undefined
+  /** Do others wait for it? Not when the opener is synchronous. */
+  isPending = false
   /** Is the opening over, well or not? */
   isOver = false
-  /** How it failed, when it did. */
-  failure: Failure | undefined = undefined
-  /** When the opening began, in the app scope. */
-  began = 0
-  /** Ends the clock of its openTimeout. */
-  stopClock: Release | undefined = undefined
-  #waiting: Opening | Set<Opening> | undefined = undefined
-  #touched: Touched | undefined = undefined
+  #progress: Progress | undefined = undefined
 
   constructor(scope: Scope, step: Step) {
     this.scope = scope
     this.step = step
   }
 
+  get #own(): Progress {
+    return (this.#progress ??= {
+      aborted: undefined,
+      failure: undefined,
+      began: 0,
+      stopClock: undefined,
+      waiting: [],
+      controller: undefined,
+      used: undefined,
+      onUse: undefined,
+      onOver: undefined,
+    })
+  }
+
+  get aborted(): StewardError | undefined {
+    return this.#progress?.aborted
+  }
+
+  get failure(): Failure | undefined {
+    return this.#progress?.failure
+  }
+
+  get began(): number {
+    return this.#progress?.began ?? 0
+  }
+
+  set began(moment: number) {
+    this.#own.began = moment
+  }
+
+  set stopClock(stop: Release) {
+    this.#own.stopClock = stop
+  }
+
   /** Told when it has ended. */
   waitedBy(opening: Opening): void {
-    if (this.#waiting === undefined || this.#waiting === opening) this.#waiting = opening
-    else if (this.#waiting instanceof Set) this.#waiting.add(opening)
-    else this.#waiting = new Set([this.#waiting, opening])
+    const { waiting } = this.#own
+    if (!waiting.includes(opening)) waiting.push(opening)
   }
 
   /** It is open, or has failed: its signal stays as it is from now on, and those who wait go on. Did anybody? */
   settle(failure: Failure | undefined): boolean {
     this.isOver = true
-    this.failure = failure
-    this.stopClock?.()
-    const waiting = this.#waiting
-    this.#waiting = undefined
-    const isHeard =
-      waiting instanceof Set ? advanceAll(waiting, failure) : waiting?.advance(failure)
-    this.#touched?.onOver?.()
-    return isHeard ?? false
+    const own = this.#own
+    own.failure = failure
+    own.stopClock?.()
+    let isHeard = false
+    for (const opening of own.waiting) if (opening.advance(failure)) isHeard = true
+    own.onOver?.()
+    return isHeard
   }
 
   /** Resolves when the opening is over, well or not. */
   over(): Promise<void> {
-    const touched = this.#touch()
-    return new Promise((resolve) => (touched.onOver = resolve))
+    return new Promise((resolve) => (this.#own.onOver = resolve))
   }
 
   get name(): string {
@@ -79,12 +112,12 @@ export class OpenContext implements Context {
   }
 
   get opening(): AbortSignal {
-    const touched = this.#touch()
-    if (!touched.controller) {
-      touched.controller = new AbortController()
-      if (this.aborted) touched.controller.abort(this.aborted)
+    const own = this.#own
+    if (!own.controller) {
+      own.controller = new AbortController()
+      if (own.aborted) own.controller.abort(own.aborted)
     }
-    return touched.controller.signal
+    return own.controller.signal
   }
 
   get use(): Context['use'] {
@@ -97,60 +130,43 @@ export class OpenContext implements Context {
   }
 
   get isUsed(): boolean {
-    return this.#touched?.used !== undefined
+    return this.#progress?.used !== undefined
   }
 
   /** Asks the opener to stop; nothing happens when it is open already. */
   abort(reason: StewardError): void {
     if (this.isOver || this.aborted) return
-    this.aborted = reason
-    this.#touched?.controller?.abort(reason)
+    this.#own.aborted = reason
+    this.#own.controller?.abort(reason)
   }
 
   /** Who takes what `use` is called with, now or later. */
   onUse(listener: (used: UsedOnce) => void): void {
-    const touched = this.#touch()
-    touched.onUse = listener
-    if (touched.used) listener(touched.used)
-  }
-
-  #touch(): Touched {
-    return (this.#touched ??= {
-      controller: undefined,
-      used: undefined,
-      onUse: undefined,
-      onOver: undefined,
-    })
+    const own = this.#own
+    own.onUse = listener
+    if (own.used) listener(own.used)
   }
 
   #use<Value>(value: Value): Promise<Used<Value>> {
-    const touched = this.#touch()
-    if (touched.used) throw useTwice(this.step)
+    const own = this.#own
+    if (own.used) throw useTwice(this.step)
     const { promise, resolve, reject } = Promise.withResolvers<Used<Value>>()
     // The callback API may drop the promise; its rejection is known to the scope anyway
     promise.catch(() => {})
     const scopeEnds = (ending: Ending): void =>
       ending.ok ? resolve(USED as Used<Value>) : reject(ending.error)
-    touched.used = { value, scopeEnds }
-    touched.onUse?.(touched.used)
+    own.used = { value, scopeEnds }
+    own.onUse?.(own.used)
     return promise
   }
 
   /** Died while it was opening? Then it failed to open. */
   #fail(error: unknown): void {
-    if (this.isOver) {
-      return this.aborted || this.failure ? undefined : this.scope.died(this.step, error)
-    }
-    this.abort(died(this.step, error))
-    this.scope.reject(this, error)
+    if (!this.isOver) {
+      this.abort(died(this.step, error))
+      this.scope.reject(this, error)
+    } else if (!this.aborted && !this.failure) this.scope.died(this.step, error)
   }
-}
-
-/** Goes on with each; did anybody still want to know? */
-function advanceAll(waiting: ReadonlySet<Opening>, failure: Failure | undefined): boolean {
-  let isHeard = false
-  for (const opening of waiting) if (opening.advance(failure)) isHeard = true
-  return isHeard
 }
 
 const USED = Object.freeze({}) as unknown as Used<unknown>

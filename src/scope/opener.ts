@@ -10,6 +10,14 @@ export interface Held {
   readonly step: Step
   /** Closes it and tells it how its scope ended; throws or rejects when that failed. */
   end(ending: Ending): Promise<unknown> | void
+  /** Looks at what an asynchronous `end` resolved with: was it the end? Gives a rejection when it was not. */
+  after?(last: unknown): Promise<never> | undefined
+}
+
+/** Closes one outside a scope's closing. */
+export async function endHeld(held: Held, ending: Ending): Promise<void> {
+  const last = await held.end(ending)
+  await held.after?.(last)
 }
 
 /**
@@ -144,8 +152,12 @@ class HeldAsyncGenerator implements Held {
     this.#generator = generator
   }
 
-  end(ending: Ending): Promise<void> {
-    return this.#generator.next(ending).then((last) => (last.done ? undefined : this.#stopSecond()))
+  end(ending: Ending): Promise<unknown> {
+    return this.#generator.next(ending)
+  }
+
+  after(last: unknown): Promise<never> | undefined {
+    return (last as IteratorResult<unknown>).done ? undefined : this.#stopSecond()
   }
 
   async #stopSecond(): Promise<never> {

@@ -1,6 +1,6 @@
+import type { OpenContext } from './context.ts'
 import type { Failure } from './failure.ts'
 import type { Plan, Step } from './graph.ts'
-import type { OpenContext } from './context.ts'
 import type { Scope } from './scope.ts'
 
 /**
@@ -10,39 +10,49 @@ import type { Scope } from './scope.ts'
  * @throws `Failure`
  */
 export function openPlan(scope: Scope, plan: Plan): Promise<void> | undefined {
-  let opening: Opening | undefined
+  return pass(scope, plan, undefined)?.promise
+}
+
+/** Starts what can be started by now; gives the opening when something of it has to be waited for. @throws `Failure` */
+function pass(scope: Scope, plan: Plan, opening: Opening | undefined): Opening | undefined {
+  let waiting: Opening | undefined
   try {
     for (const step of plan.steps) {
       const owner = scope.at(step.kind.depth)
       if (owner.has(step)) continue
-      // As long as nothing is pending, all that comes before it is open
-      if (opening && !isReady(owner, step)) continue
+      // As long as nothing is waited for, all that comes before it is open
+      if (waiting && !isReady(owner, step)) continue
       const context = owner.start(step)
-      if (context) (opening ??= new Opening(scope, plan)).waitFor(context)
+      if (context) (waiting ??= opening ?? new Opening(scope, plan)).waitFor(context)
     }
   } catch (error) {
-    opening?.leave()
+    waiting?.leave()
     throw error
   }
-  return opening?.promise
+  return waiting
 }
 
-/** One opening of a plan that takes its time, waited for by one caller. */
+function isReady(scope: Scope, step: Step): boolean {
+  for (const dep of step.deps) if (!scope.has(dep.step)) return false
+  return true
+}
+
+/** One opening of a plan that takes its time, waited for by one caller. Held by the openings that it waits for. */
 export class Opening {
   readonly promise: Promise<void>
   readonly #scope: Scope
   readonly #plan: Plan
-  readonly #resolve: () => void
-  readonly #reject: (error: unknown) => void
+  #resolve!: () => void
+  #reject!: (error: unknown) => void
   #isOver = false
 
   constructor(scope: Scope, plan: Plan) {
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    this.promise = promise
-    this.#resolve = resolve
-    this.#reject = reject
     this.#scope = scope
     this.#plan = plan
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
   }
 
   waitFor(context: OpenContext): void {
@@ -59,30 +69,16 @@ export class Opening {
     if (this.#isOver) return false
     try {
       if (failure) throw failure
-      if (this.#pass()) this.#resolve()
-      else return true
+      if (!pass(this.#scope, this.#plan, this)) this.#end()
     } catch (error) {
+      this.leave()
       this.#reject(error)
     }
-    this.#isOver = true
     return true
   }
 
-  /** Starts what can be started by now; is everything open? @throws `Failure` */
-  #pass(): boolean {
-    let isOpen = true
-    for (const step of this.#plan.steps) {
-      const owner = this.#scope.at(step.kind.depth)
-      if (owner.has(step)) continue
-      const context = isReady(owner, step) ? owner.start(step) : undefined
-      if (context) context.waitedBy(this)
-      isOpen &&= owner.has(step)
-    }
-    return isOpen
+  #end(): void {
+    this.#isOver = true
+    this.#resolve()
   }
-}
-
-function isReady(scope: Scope, step: Step): boolean {
-  for (const dep of step.deps) if (!scope.has(dep.step)) return false
-  return true
 }

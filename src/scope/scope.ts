@@ -6,7 +6,7 @@ import { Failure, isAnswer, openAborted, openTimeout, scopeClosed } from './fail
 import type { Graph, Plan, Step } from './graph.ts'
 import { instanceKind, type Kind } from './kind.ts'
 import { OpenContext } from './context.ts'
-import { runOpener, type Held } from './opener.ts'
+import { endHeld, runOpener, type Held } from './opener.ts'
 import { openPlan } from './opening.ts'
 import { notOk, type Ending } from './resource.ts'
 
@@ -50,9 +50,9 @@ export class Scope {
   /** What resources in it have died of: it did not end well. */
   deaths: unknown[] | undefined = undefined
   /** By slot: absent is `undefined`, an `undefined` value is VOID. */
-  #values: unknown[] = []
-  /** By slot, while it opens. */
-  #pending: (OpenContext | undefined)[] | undefined = undefined
+  #values: unknown[] = [undefined, undefined, undefined, undefined]
+  /** What is opening; absent when nothing is. */
+  #pending: OpenContext[] | undefined = undefined
   #closing: Promise<void> | undefined = undefined
   /** The scopes inside it that are open, as a list through their own links: entering one costs no set. */
   #firstChild: Scope | undefined = undefined
@@ -170,7 +170,7 @@ export class Scope {
 
   /** Starts the opening of a step whose dependencies are open; gives it when others have to wait for it. @throws `Failure` */
   start(step: Step): OpenContext | undefined {
-    const pending = this.#pending?.[step.slot]
+    const pending = this.#pending && pendingOf(this.#pending, step)
     if (pending) return pending
     if (this.state !== 'open') throw new Failure(step, openAborted(step))
     const context = new OpenContext(this, step)
@@ -182,7 +182,9 @@ export class Scope {
       throw this.#failed(context, error)
     }
     if (context.failure) throw context.failure
-    ;(this.#pending ??= [])[step.slot] = context
+    context.isPending = true
+    if (this.#pending) this.#pending.push(context)
+    else this.#pending = [context]
     if (step.definition.openTimeout !== undefined) {
       this.#startClock(context, step.definition.openTimeout)
     }
@@ -191,15 +193,12 @@ export class Scope {
 
   /** Is something inside it, or still opening? */
   get isBusy(): boolean {
-    return (
-      this.#firstChild !== undefined ||
-      this.#pending?.some((context) => context !== undefined) === true
-    )
+    return this.#firstChild !== undefined || this.#pending !== undefined
   }
 
   /** What is still opening. */
   get opening(): readonly OpenContext[] {
-    return this.#pending?.filter((context) => context !== undefined) ?? []
+    return this.#pending?.slice() ?? []
   }
 
   /**
@@ -213,7 +212,7 @@ export class Scope {
       return false
     }
     this.#values[step.slot] = value === undefined ? VOID : value
-    if (held) (this.held ??= []).push(held)
+    if (held) this.#hold(held)
     if (this.kind.depth === 0) {
       this.root.emit({
         type: 'resource.opened',
@@ -221,15 +220,14 @@ export class Scope {
         took: this.root.world.now() - context.began,
       })
     }
-    this.#forget(context)
-    context.settle(undefined)
+    if (context.isPending) this.#settle(context, undefined)
+    else context.isOver = true
     return true
   }
 
   /** A generator gave its value out, which then failed: what comes after its yield runs all the same. */
   acceptFailed(context: OpenContext, error: unknown, held: Held): void {
-    const closed = async (): Promise<unknown> => held.end({ ok: false, error })
-    closed().then(
+    endHeld(held, { ok: false, error }).then(
       () => this.reject(context, error),
       (closeError: unknown) => {
         this.failures?.push(closeError)
@@ -237,6 +235,11 @@ export class Scope {
         this.reject(context, error)
       },
     )
+  }
+
+  #hold(held: Held): void {
+    if (this.held) this.held.push(held)
+    else this.held = [held]
   }
 
   /** An opening that others wait for has failed: it is not remembered, the next use tries again. */
@@ -247,8 +250,7 @@ export class Scope {
       return
     }
     const failure = this.#failed(context, error)
-    this.#forget(context)
-    const isHeard = context.settle(failure)
+    const isHeard = this.#settle(context, failure)
     if (!isHeard && isNews && this.kind.depth > 0) this.#tellLate(context, error)
   }
 
@@ -313,9 +315,15 @@ export class Scope {
     })
   }
 
-  #forget(context: OpenContext): void {
+  /** An opening that took its time is over. Did anybody still want to know? */
+  #settle(context: OpenContext, failure: Failure | undefined): boolean {
     const pending = this.#pending
-    if (pending?.[context.step.slot] === context) pending[context.step.slot] = undefined
+    if (pending) {
+      const index = pending.indexOf(context)
+      if (index >= 0) pending.splice(index, 1)
+      if (pending.length === 0) this.#pending = undefined
+    }
+    return context.settle(failure)
   }
 
   /** Past its limit it is asked to stop and no longer waited for; what it delivers then is closed at once. */
@@ -331,9 +339,10 @@ export class Scope {
 
   async #closeLate(context: OpenContext, held: Held | undefined): Promise<void> {
     const { step } = context
-    const reason = (context.aborted ??= openAborted(step))
+    context.abort(openAborted(step))
+    const reason = context.aborted!
     try {
-      await held?.end({ ok: false, error: reason })
+      if (held) await endHeld(held, { ok: false, error: reason })
     } catch (error) {
       this.failures?.push(error)
       this.root.emit({
@@ -344,6 +353,12 @@ export class Scope {
     }
     this.reject(context, reason)
   }
+}
+
+/** A loop, since a closure for each resource of each request costs 25 ns. */
+function pendingOf(pending: readonly OpenContext[], step: Step): OpenContext | undefined {
+  for (const context of pending) if (context.step === step) return context
+  return undefined
 }
 
 const VOID: unique symbol = Symbol('undefined')

@@ -80,11 +80,21 @@ function fetchAnswers(app: FetchApp, every: PlanFor | undefined): FetchAnswer {
   if (!every) return answer
   return async (visit, request, env) => {
     try {
-      await visit.open(visit.scope, every.in(visit.host.app))
+      await openEvery(visit, every)
     } catch (error) {
       return failed(visit, error)
     }
     return answer(visit, request, env)
+  }
+}
+
+/** @throws an opener's own error */
+async function openEvery(visit: Visit, every: PlanFor): Promise<void> {
+  const plan = every.in(visit.host.app)
+  try {
+    await visit.open(plan)
+  } catch (error) {
+    throw visit.ownError(error, plan)
   }
 }
 
@@ -127,7 +137,7 @@ async function openFirst(
 ): Promise<void> {
   visit.response = response
   try {
-    await visit.open(visit.scope, every.in(visit.host.app))
+    await openEvery(visit, every)
   } catch (error) {
     return answerError(error, visit, response)
   }

@@ -120,8 +120,9 @@ export class LifespanHooks {
   async #enter(values: unknown): Promise<void> {
     const generator = this.#lifespan(values as never)
     if (typeof generator?.next !== 'function') throw notGenerator(generator)
-    if ((await generator.next()).done)
+    if ((await generator.next()).done) {
       throw lifespanError('run the lifespan', 'it ended without a yield')
+    }
     if (this.#state === 'over') return secondHalf(generator)
     this.#generator = generator
     this.#state = 'within'

@@ -19,8 +19,9 @@ interface Probed {
 export function healthOf(service: Probed, paths: ProbePaths): HealthOptions {
   let round: Promise<HealthReport> | undefined
   const report = async (): Promise<HealthAnswer> => {
-    if (service.state !== 'running')
+    if (service.state !== 'running') {
       return { ready: false, body: { ready: false, state: service.state } }
+    }
     round ??= service.health().finally(() => (round = undefined))
     const { ready, checks } = await round
     return { ready, body: { ready, state: service.state, checks: shown(checks) } }

@@ -2,15 +2,24 @@ import { describeError, isStewardError, withoutSecrets } from '../base/errors.ts
 import type { ServiceEvent } from '../base/events.ts'
 
 /** Prints on stderr what goes wrong in a service that nobody listens to: an error must not get lost. */
-export function printProblems(event: ServiceEvent): void {
-  const problem = problemOf(event)
-  if (!problem) return
-  const [message, error] = problem
+export function problemPrinter(): (event: ServiceEvent) => void {
+  let hasStarted = false
+  return (event) => {
+    hasStarted ||= event.type === 'service.ready'
+    const problem = problemOf(event)
+    // What fails at the start is thrown to whoever started it
+    if (problem && (hasStarted || event.type === 'error')) print(problem)
+  }
+}
+
+type Problem = readonly [message: string, error?: unknown]
+
+function print([message, error]: Problem): void {
   process.stderr.write(withoutSecrets(`steward: ${message}\n${stackOf(error)}`))
 }
 
 /** In one sentence, and what was thrown. */
-function problemOf(event: ServiceEvent): [message: string, error?: unknown] | undefined {
+function problemOf(event: ServiceEvent): Problem | undefined {
   switch (event.type) {
     case 'warning':
       return [event.message]
@@ -31,8 +40,9 @@ function problemOf(event: ServiceEvent): [message: string, error?: unknown] | un
     case 'hook.ended':
     case 'resource.closed':
       return event.error === undefined ? undefined : [describeError(event.error), event.error]
+    default:
+      return undefined
   }
-  return undefined
 }
 
 /** Of what user code threw; our own errors say what they mean without. */

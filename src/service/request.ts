@@ -88,13 +88,13 @@ function checked<Schema extends StandardSchemaV1>(
     result: StandardSchemaV1.Result<unknown>,
   ): StandardSchemaV1.InferOutput<Schema> => {
     if (result.issues) throw new BadRequest(part, result.issues.map(plain))
-    return result.value as StandardSchemaV1.InferOutput<Schema>
+    return result.value
   }
   const open = ({ request }: { request: RequestInfo }): unknown => {
     const result = validate(read(request))
     return result instanceof Promise ? result.then(judge) : judge(result)
   }
-  return perRequest({ request }, open) as Checked<Schema>
+  return perRequest({ request }, open)
 }
 
 function plain(issue: StandardSchemaV1.Issue): { path: string; message: string } {

@@ -16,7 +16,7 @@ import type { Running, ServiceState } from './running.ts'
 import type { ServiceDefinition } from './service.ts'
 import { divide, reserveOf, runAll, stopInStages, stoppingError, tellWaiting } from './stages.ts'
 import type { StopReport, Traffic } from './stages.ts'
-import { openAll, StartHooks, warnOfLateOpenings, withErrors } from './starting.ts'
+import { isStopped, openAll, StartHooks, warnOfLateOpenings, withErrors } from './starting.ts'
 import { UnderWay } from './under-way.ts'
 import { doWork, drainWork, type Workshop } from './work.ts'
 
@@ -262,13 +262,13 @@ export class ServiceRun implements Running {
     const errors: unknown[] = []
     await runAll(this.#hooks?.toUndo() ?? [], { emit, world, limit, errors, reserve: 1 })
     // A failed opening has closed its scope already, and has its errors
-    if (this.#app.scope.state === 'open')
+    if (this.#app.scope.state === 'open') {
       await this.#closeResources(limit, error).catch(into(errors))
+    }
     // What died is why it was stopped
     const first = withErrors(this.#failures[0] ?? error, errors)
-    const stopped = this.#stopping.signal.aborted && this.#failures.length === 0
     const took = { stopping: 0, draining: 0, closing: world.now() - began }
-    const clean = stopped && errors.length === 0
+    const clean = isStopped(first)
     this.#finish({ clean, served: this.#served(), took, errors: clean ? [] : [first] })
     return first
   }

@@ -5,7 +5,7 @@ import { realWorld, type World } from '../base/world.ts'
 import { bind, type Binding, type BindTarget } from '../http/binding.ts'
 import type { Override } from '../scope/override.ts'
 import { leave } from './leaving.ts'
-import { printProblems } from './problems.ts'
+import { problemPrinter } from './problems.ts'
 import type { ProbePaths } from './probes.ts'
 import { ServiceRun, type RunSettings } from './run.ts'
 import type { Running } from './running.ts'
@@ -106,7 +106,7 @@ class Serving {
   #watchdog: Watchdog | undefined
 
   constructor(definition: ServiceDefinition, options: ServeOptions) {
-    this.#options = { ...options, on: options.on ?? printProblems }
+    this.#options = { ...options, on: options.on ?? problemPrinter() }
     this.#settings = settingsOf(definition, this.#options)
     this.#run = new ServiceRun(definition, this.#settings)
     this.#signals = options.signals ?? true

@@ -68,12 +68,12 @@ export class ServiceDefinition implements Service {
   constructor(options: ServiceOptions<Resources, Resources>) {
     this.name = options.name ?? 'service'
     this.app = options.app
-    this.resources = (options.resources ?? {}) as Resources
-    this.everyRequest = options.everyRequest as Resources | undefined
+    this.resources = options.resources ?? {}
+    this.everyRequest = options.everyRequest
     this.onStartup = hooksOf(options, 'onStartup')
     this.onShutdown = hooksOf(options, 'onShutdown')
     this.onDrained = hooksOf(options, 'onDrained')
-    this.lifespan = options.lifespan as Lifespan<never> | undefined
+    this.lifespan = options.lifespan
     this.gracefulTimeout = milliseconds(options.gracefulTimeout ?? '25s', 'gracefulTimeout')
     this.drainDelay = milliseconds(options.drainDelay ?? '0s', 'drainDelay')
   }
@@ -144,8 +144,9 @@ function adviceOn(found: unknown): string {
   if (isClass(found)) return 'it is a class, give an instance of it'
   if (definitionOf(found)) return 'it is a resource, give service({ app }) with it as the app'
   if (typeof callback === 'function') return 'give its listener, app.callback()'
-  if (found instanceof Server)
+  if (found instanceof Server) {
     return 'it is a server, give the (req, res) listener that it was made with'
+  }
   return 'give a service(…), an object with fetch such as a Hono app, or a (req, res) listener'
 }
 
@@ -186,8 +187,12 @@ function checkOptions(options: unknown): void {
 }
 
 function checkRecord(name: string, found: unknown): void {
-  if (found === undefined || (typeof found === 'object' && found !== null && !definitionOf(found)))
+  if (
+    found === undefined ||
+    (typeof found === 'object' && found !== null && !definitionOf(found))
+  ) {
     return
+  }
   throw new StewardError(
     'ERR_BAD_OPTION',
     `Cannot use ${describe(found)} as "${name}": pass an object of resources, ${name}: { pool }`,

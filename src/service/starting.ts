@@ -1,4 +1,4 @@
-import { Deadline } from '../base/deadline.ts'
+import type { Deadline } from '../base/deadline.ts'
 import { describeError, isStewardError, StewardError } from '../base/errors.ts'
 import type { Emit, ServiceEvent } from '../base/events.ts'
 import type { World } from '../base/world.ts'

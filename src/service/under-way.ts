@@ -42,6 +42,8 @@ export class UnderWay {
         break
       case 'resource.closed':
         this.#ended('resource', `closing ${event.name}`)
+        break
+      default:
     }
   }
 

@@ -4,7 +4,7 @@ import { StewardError } from '../base/errors.ts'
 import type { Ended, WhenOver } from '../http/exchange.ts'
 import type { App } from '../scope/app.ts'
 import { pathTo, type Plan } from '../scope/graph.ts'
-import { handlerKind, requestKind } from '../scope/kind.ts'
+import { appKind, handlerKind, requestKind } from '../scope/kind.ts'
 import type { Ending, Resources } from '../scope/resource.ts'
 import { Failure, type Inputs, type Scope } from '../scope/scope.ts'
 import { requestInfoOf, type RequestInfo } from './request.ts'
@@ -116,29 +116,31 @@ export class Visit {
   }
 
   /**
-   * Opens a plan for this request. Gives nothing when all of it was synchronous.
-   *
-   * @throws the opener's own error, as it is: a 401 stays a 401; its path is told as `request.failed`
+   * Opens a plan for this request. Gives nothing when all of it was synchronous. What it throws or rejects with is to be
+   * thrown as `ownError` of it.
    */
-  open(scope: Scope, plan: Plan): Promise<void> | undefined {
-    try {
-      return scope.open(plan)?.catch((error: unknown) => Promise.reject(this.#own(error, plan)))
-    } catch (error) {
-      throw this.#own(error, plan)
-    }
+  open(plan: Plan): Promise<void> | undefined {
+    return this.scopeFor(plan).open(plan)
+  }
+
+  /** The scope that a plan is opened in, and has its values from: what only wants the app's needs none of its own. */
+  scopeFor(plan: Plan): Scope {
+    if (plan.kind === appKind) return this.host.app.scope
+    return this.#handler ?? this.scope
+  }
+
+  /** The opener's own error, as it is: a 401 stays a 401; its path is told as `request.failed` (R19). */
+  ownError(error: unknown, plan: Plan): unknown {
+    const own = error instanceof Failure ? error.error : error
+    this.transport.fail(own)
+    if (error instanceof Failure) this.transport.tellFailed(own, pathTo(plan, error.step))
+    return own
   }
 
   /** Tells that a close failed after the answer had been decided. */
   tell(message: string, error: unknown): void {
     const { method, url } = this.request
     this.host.emit({ type: 'error', message: `${message} for ${method} ${url.pathname}`, error })
-  }
-
-  #own(error: unknown, plan: Plan): unknown {
-    const own = error instanceof Failure ? error.error : error
-    this.transport.fail(own)
-    if (error instanceof Failure) this.transport.tellFailed(own, pathTo(plan, error.step))
-    return own
   }
 }
 

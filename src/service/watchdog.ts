@@ -69,8 +69,9 @@ function watch({ grace, reserve }: Limits): void {
     const which = count.next(name, realWorld.now())
     if (which === 1) arm(grace, name)
     else if (which === 2) arm(reserve, `a second signal, ${name}`)
-    else if (which > 2)
+    else if (which > 2) {
       realWorld.timer(1_000, () => kill(`a third signal, ${name}, was not obeyed`))
+    }
   })
 }
 

@@ -69,7 +69,11 @@ const byRequest: Way = {
   name: 'steward/hono by app.request',
   start(routes, more) {
     const app = door.app(routes) as Hono
-    return started(app, async (running, asked) => app.request(asked, undefined, running.env), more)
+    // What is thrown and no Error comes out of Hono as it is
+    const failed = (): Response => new Response(null, { status: 500 })
+    const ask = async (env: object, asked: Request): Promise<Response> =>
+      app.request(asked, undefined, env)
+    return started(app, (running, asked) => ask(running.env, asked).catch(failed), more)
   },
 }
 

@@ -24,7 +24,7 @@ export class RawClient {
   /** What became of the connection. */
   ended = false
   error: NodeJS.ErrnoException | undefined = undefined
-  readonly closed: Promise<void>
+  readonly #closed: Promise<void>
   #wake: () => void = () => {}
 
   constructor(socket: net.Socket, paused: boolean) {
@@ -34,7 +34,7 @@ export class RawClient {
     if (!paused) this.resume()
     socket.on('end', () => this.#note(() => (this.ended = true)))
     socket.on('error', (error) => this.#note(() => (this.error = error)))
-    this.closed = new Promise((resolve) => socket.on('close', () => this.#note(resolve)))
+    this.#closed = new Promise((resolve) => socket.on('close', () => this.#note(resolve)))
   }
 
   /** Connects to a port of 127.0.0.1, or to a Unix socket. */
@@ -79,6 +79,11 @@ export class RawClient {
   /** Waits until so much has been received that `text` is in it. */
   async sees(text: string): Promise<void> {
     while (!this.received.includes(text)) await this.#change()
+  }
+
+  /** Resolves when the connection is closed on both sides. */
+  get closed(): Promise<void> {
+    return within(8_000, this.#closed, 'the connection to be closed')
   }
 
   /** Waits for the server's FIN; rejects when the connection was reset instead. */

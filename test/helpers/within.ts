@@ -16,3 +16,8 @@ export function blockLoop(ms: number): void {
   const until = performance.now() + ms
   while (performance.now() < until);
 }
+
+/** So many turns of the event loop. */
+export async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
+}

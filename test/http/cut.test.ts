@@ -56,10 +56,10 @@ describe('the end of the grace', () => {
     const tries: unknown[] = []
     const late = new Gate()
     await using serves = await serving(async (_, response) => {
-      const write = response.write
+      const { write } = response
+      response.once('prefinish', () => write.call(response, 'by the original method', 'utf8'))
       await gate.opened
       tries.push(tryAll(response))
-      write.call(response, 'by the original method', 'utf8')
       await new Promise<void>((resolve) => response.end('late', resolve))
       late.open()
     })
@@ -140,6 +140,33 @@ describe('the end of the grace', () => {
     assert.ok(isStewardError(exchange!.signal.reason, 'ERR_GRACE_SPENT'))
     gate.open()
     await drained
+  })
+
+  it('has an aborted signal for a request that begins after T1', async () => {
+    const arrived = new Counter()
+    const gate = new Gate()
+    const spent = new Gate()
+    const reasons: unknown[] = []
+    await using serves = await serving(async (_, response, { signal }) => {
+      signal.addEventListener('abort', () => spent.open())
+      arrived.add()
+      await gate.opened
+      reasons.push(signal.reason)
+      response.end()
+    })
+    using client = await RawClient.connect(serves.port)
+    client.request('GET /1')
+    await arrived.reached(1)
+    const drained = serves.drain({ t1: 20, t2: 5_000 })
+    await spent.opened
+    client.request('GET /2')
+    await arrived.reached(2)
+    gate.open()
+    await drained
+    assert.deepEqual(
+      reasons.map((reason) => isStewardError(reason, 'ERR_GRACE_SPENT')),
+      [true, true],
+    )
   })
 
   it('waits for the cleanups of handlers after T2, and abandons and names those that stay', async () => {

@@ -5,7 +5,7 @@ import { fastWorld } from '../helpers/fast-world.ts'
 import { Counter, Gate } from '../helpers/gate.ts'
 import { RawClient } from '../helpers/raw-client.ts'
 import { serving } from '../helpers/serving.ts'
-import { blockLoop } from '../helpers/within.ts'
+import { blockLoop, turns } from '../helpers/within.ts'
 
 const answer = (_: unknown, response: ServerResponse): void => void response.end('answer')
 
@@ -183,6 +183,9 @@ describe('drain()', () => {
       serves.server.waiting().map(({ kind, what }) => [kind, what]),
       [['handler', 'GET /']],
     )
+    blockLoop(20)
+    await turns(10)
+    assert.equal(client.ended, false)
     gate.open()
     await client.fin()
     assert.equal(settled, true, 'the connection is not idle before that')
@@ -254,6 +257,20 @@ describe('drain()', () => {
     await client.closed
     assert.ok(client.received.endsWith('\r\n5\r\nthree\r\n0\r\n\r\n'), client.received)
     await drained
+  })
+
+  it('leaves no timer behind that would keep the process alive', async () => {
+    const timers = (): number => {
+      return process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
+    }
+    await using serves = await serving(answer)
+    using idle = await RawClient.connect(serves.port)
+    using fresh = await RawClient.connect(serves.port)
+    await idle.request('GET /').response()
+    const before = timers()
+    await serves.drain({ t1: 50, t2: 60_000, cleanup: 90_000, idle: 20 })
+    await Promise.all([idle.closed, fresh.closed])
+    assert.equal(timers(), before)
   })
 
   it('P6 can say what it waits for', async () => {

@@ -150,7 +150,7 @@ describe('the last response of a connection', () => {
       response.on('finish', finished.open)
       response.setHeader('Connection', 'close').end('bye')
     })
-    using client = await RawClient.connect(serves.port, { holdOpen: true })
+    using client = await RawClient.connect(serves.port)
     client.request('GET /1')
     await finished.opened
     client.request('GET /2')
