@@ -142,34 +142,35 @@ export interface Per<Self extends string, Around extends string> {
   readonly kind: Kind & { readonly name: Self }
   /** Names of this scope and all around it; exists in types only. */
   readonly around?: Around
-  <Value>(
-    open: (context: Context) => AsyncGenerator<Value, unknown, Ending>,
-    options?: ResourceOptions<NoInfer<Value>>,
-  ): Resource<Value, Self>
-  <Value>(
-    open: (context: Context) => Generator<Value, unknown, Ending>,
+  <Value = Uninferred>(
+    open: (context: Context) => Yielding<Value>,
     options?: ResourceOptions<NoInfer<Yielded<Value>>>,
   ): Resource<Yielded<Value>, Self>
-  <Result>(
+  <Result = Uninferred>(
     open: ((context: Context) => Result) & NotGenerator<Result>,
     options?: ResourceOptions<NoInfer<Opened<Result>>>,
   ): Resource<Opened<Result>, Self>
-  <const Deps extends Resources, Value>(
+  <const Deps extends Resources, Value = Uninferred>(
     deps: Deps & Outlived<Deps, Around, Self>,
-    open: (deps: Values<Deps>, context: Context) => AsyncGenerator<Value, unknown, Ending>,
-    options?: ResourceOptions<NoInfer<Value>>,
-  ): Resource<Value, Self, NeedsOf<Deps>>
-  <const Deps extends Resources, Value>(
-    deps: Deps & Outlived<Deps, Around, Self>,
-    open: (deps: Values<Deps>, context: Context) => Generator<Value, unknown, Ending>,
+    open: (deps: Values<Deps>, context: Context) => Yielding<Value>,
     options?: ResourceOptions<NoInfer<Yielded<Value>>>,
   ): Resource<Yielded<Value>, Self, NeedsOf<Deps>>
-  <const Deps extends Resources, Result>(
+  <const Deps extends Resources, Result = Uninferred>(
     deps: Deps & Outlived<Deps, Around, Self>,
     open: ((deps: Values<Deps>, context: Context) => Result) & NotGenerator<Result>,
     options?: ResourceOptions<NoInfer<Opened<Result>>>,
   ): Resource<Opened<Result>, Self, NeedsOf<Deps>>
 }
+
+/** What a generator opener is: it yields its value once, and gets an Ending back. */
+type Yielding<Value> = AsyncGenerator<Value, unknown, Ending> | Generator<Value, unknown, Ending>
+
+/**
+ * What a value is taken for while the compiler has not inferred it yet. It tries one form of opener after the other and keeps
+ * what it took a `check`'s parameter for the first time: `unknown` there would refuse every use of it for good.
+ */
+// oxlint-disable-next-line no-explicit-any -- see above
+type Uninferred = any
 
 /** A resource as it is inside: what `perApp` and its like were given. */
 export class Definition {
