@@ -39,7 +39,8 @@ export const context: Resource<Context, 'request', 'Hono context'> = input(reque
  * ```
  */
 export function inject<const Wanted extends Resources>(
-  wanted: Wanted & Fitting<Wanted, 'app' | 'request' | 'handler', 'request' | 'Hono context', 'a Hono handler'>,
+  wanted: Wanted &
+    Fitting<Wanted, 'app' | 'request' | 'handler', 'request' | 'Hono context', 'a Hono handler'>,
 ): MiddlewareHandler<Injected<Wanted>> {
   if (typeof wanted !== 'object' || wanted === null) {
     throw new StewardError(
@@ -50,7 +51,10 @@ export function inject<const Wanted extends Resources>(
   const plans = new PlanFor(wanted)
   const middleware: MiddlewareHandler = (c, next) => {
     const visit = visitOf(c)
-    if (!visit) return injectAlone(c, (alone) => injectInto({ c, next, visit: alone, plan: plans.in(alone.host.app) }))
+    if (!visit)
+      return injectAlone(c, (alone) =>
+        injectInto({ c, next, visit: alone, plan: plans.in(alone.host.app) }),
+      )
     return injectInto({ c, next, visit, plan: plans.in(visit.host.app) })
   }
   return markInjected(middleware, wanted) as MiddlewareHandler<Injected<Wanted>>
@@ -75,14 +79,18 @@ function injectInto(injecting: Injecting): Promise<void> {
   return next()
 }
 
-async function injectLater(opening: Promise<void>, { c, next, visit, plan }: Injecting): Promise<void> {
+async function injectLater(
+  opening: Promise<void>,
+  { c, next, visit, plan }: Injecting,
+): Promise<void> {
   try {
     await opening
   } catch (error) {
     throw visit.ownError(error, plan)
   }
   setVariables(c, plan, visit.scopeFor(plan))
-  return next()
+  // Returning the promise would cost two more
+  await next()
 }
 
 /** @throws an opener's own error, when it was thrown at once */

@@ -12,7 +12,10 @@ import { answerError } from '../service/thrown.ts'
 import { noService, PlanFor, type Visit } from '../service/visit.ts'
 
 /** Node's response, as a resource. */
-export const response: Resource<ServerResponse, 'request', 'Node response'> = input(requestKind, 'response')
+export const response: Resource<ServerResponse, 'request', 'Node response'> = input(
+  requestKind,
+  'response',
+)
 
 /** A handler for a bare Node listener, with its resources. */
 export type NodeHandler<Wanted> = (
@@ -40,11 +43,15 @@ export type NodeHandler<Wanted> = (
  * ```
  */
 export function inject<const Wanted extends Resources>(
-  wanted: Wanted & Fitting<Wanted, 'app' | 'request' | 'handler', 'request' | 'Node response', 'a Node handler'>,
+  wanted: Wanted &
+    Fitting<Wanted, 'app' | 'request' | 'handler', 'request' | 'Node response', 'a Node handler'>,
   handler: NodeHandler<Wanted>,
 ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   if (typeof handler !== 'function') {
-    throw new StewardError('ERR_BAD_OPTION', `Cannot inject into ${describe(handler)}: pass the handler, inject({ … }, (request, response, { … }) => …)`)
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot inject into ${describe(handler)}: pass the handler, inject({ … }, (request, response, { … }) => …)`,
+    )
   }
   const plans = new PlanFor(wanted)
   const listener = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -82,7 +89,9 @@ async function inScope({ visit, plan, handle }: Injecting): Promise<void> {
   await handle(visit.scopeFor(plan).pick(plan))
 }
 
-async function inHandlerScope(injecting: Injecting & { readonly response: ServerResponse }): Promise<void> {
+async function inHandlerScope(
+  injecting: Injecting & { readonly response: ServerResponse },
+): Promise<void> {
   const { visit, plan, response } = injecting
   const scope = visit.enterHandler()
   const held = holdResponse(response, () => streams(plan))
@@ -124,7 +133,9 @@ async function endQuietly(visit: Visit, scope: Scope, ending: Ending): Promise<v
 }
 
 function streams(plan: Plan): StewardError {
-  const names = plan.steps.filter((step) => step.kind === handlerKind).map((step) => `"${step.name}"`)
+  const names = plan.steps
+    .filter((step) => step.kind === handlerKind)
+    .map((step) => `"${step.name}"`)
   return new StewardError(
     'ERR_HANDLER_STREAMS',
     `Cannot stream while ${names.join(', ')} ${names.length > 1 ? 'are' : 'is'} open: it closes before the response leaves; use perRequest for what a stream needs, or answer in one piece of at most 1 MiB`,

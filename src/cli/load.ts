@@ -6,7 +6,6 @@ import { pathToFileURL } from 'node:url'
 import { describeError, isStewardError, StewardError } from '../base/errors.ts'
 import type { Release } from '../base/world.ts'
 import { isApp, notUsable, ServiceDefinition, serviceOf } from '../service/service.ts'
-import { printFatal } from './fatal.ts'
 
 /** What is to be loaded, and what before it. */
 export interface LoadOptions {
@@ -35,6 +34,7 @@ export async function load(module: string, options: LoadOptions): Promise<Loaded
   return { definition: serviceOf(given), port: typeof port === 'number' ? port : undefined }
 }
 
+/** Node itself reads an `--env-file` wherever it stands, and refuses a bad one, unless it was started with `--`. */
 function loadEnvironment(file: string): void {
   try {
     process.loadEnvFile(file)
@@ -97,35 +97,33 @@ function locate(specifier: string): string {
 /** Imports it, and lets nothing listen meanwhile: the command is what listens. */
 async function importQuietly(module: string, file: string): Promise<Record<string, unknown>> {
   const guard = refuseListening(module)
-  const release = failUnfinished(module)
+  const unfinished = failUnfinished(module)
   try {
-    const loaded = (await import(pathToFileURL(file).href)) as Record<string, unknown>
+    const importing = import(pathToFileURL(file).href) as Promise<Record<string, unknown>>
+    const loaded = await Promise.race([importing, unfinished.failed])
     if (guard.refused) throw guard.refused
     return loaded
   } catch (error) {
     throw guard.refused ?? threw(module, error)
   } finally {
     guard.release()
-    release()
+    unfinished.release()
   }
 }
 
-/** With nothing left to wait for, Node ends a process in the middle of a top-level `await`. */
-function failUnfinished(module: string): Release {
-  const tell = (code: number): void => {
-    if (code !== UNSETTLED) return
-    const found = 'it awaits something that never comes'
-    const todo =
-      'see what it awaits at its top level, or do that in a resource, which has an openTimeout'
-    printFatal(new StewardError('ERR_MODULE_THREW', `Cannot load "${module}": ${found}; ${todo}`))
-    process.exitCode = 1
-  }
-  process.once('exit', tell)
-  return () => process.off('exit', tell)
+/** With nothing left to wait for, Node ends a process in the middle of a top-level `await`: this fails first. */
+function failUnfinished(module: string): { failed: Promise<never>; release: Release } {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const fail = (): void =>
+    reject(
+      new StewardError(
+        'ERR_MODULE_THREW',
+        `Cannot load "${module}": it awaits something that never comes; see what it awaits at its top level, or do that in a resource, which has an openTimeout`,
+      ),
+    )
+  process.once('beforeExit', fail)
+  return { failed: promise, release: () => process.off('beforeExit', fail) }
 }
-
-/** Node's exit code for a top-level `await` that can never end. */
-const UNSETTLED = 13
 
 interface ListenGuard {
   refused: StewardError | undefined

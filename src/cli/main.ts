@@ -8,6 +8,7 @@ if (major < 24 || (major === 24 && minor < 19)) {
   process.exit(2)
 }
 const { main } = await import('./program.ts')
-await main(process.argv)
+// Not awaited: a module that never finishes loading would be Node's error then, and is ours
+void main(process.argv)
 
 export {}

@@ -16,13 +16,16 @@ import type { Exchange } from './exchange.ts'
 export type ConnectionState = 'open' | 'lingering' | 'gone'
 
 /**
- * What a connection is doing: `busy` with a handler, a response, or bytes not yet handed to the kernel; `fresh`: nothing has
+ * What a connection is doing: `busy` while a handler is out or a response not wholly handed to the kernel; `fresh`: nothing has
  * arrived on it yet; `receiving` a part of a request that no handler waits for; `idle` between requests; `leaving`.
  */
 export type Phase = 'busy' | 'fresh' | 'receiving' | 'idle' | 'leaving'
 
-/** How far a stop has come: `stopping` from its first moment, `spent` when signals have been aborted. */
-export type Stage = 'serving' | 'stopping' | 'spent'
+/**
+ * How far a stop has come: `stopping` from its first moment, `spent` when signals have been aborted, `refusing` when nothing
+ * reaches a handler any more.
+ */
+export type Stage = 'serving' | 'stopping' | 'spent' | 'refusing'
 
 const CONNECTION = Symbol('steward.connection')
 
@@ -56,15 +59,10 @@ export class Connection {
     this.quietSince = this.since
   }
 
-  /** Is a handler out, a response open, or a byte not yet handed to the kernel? */
-  get busy(): boolean {
-    return this.exchanges.some(isBusy) || this.socket.writableLength > 0
-  }
-
   /** What it is doing; `between` holds the sockets of the server that are between requests. */
   phase(between: ReadonlySet<Socket>): Phase {
     if (this.state === 'lingering' || this.state === 'gone') return 'leaving'
-    if (this.busy) return 'busy'
+    if (this.exchanges.some(isBusy)) return 'busy'
     if (this.socket.bytesRead === 0) return 'fresh'
     return between.has(this.socket) ? 'idle' : 'receiving'
   }
@@ -82,10 +80,11 @@ export class Connection {
   }
 
   /** One of the exchanges needs it no longer: the handler has settled and the response is over. */
-  answered(): void {
+  answered(exchange: Exchange): void {
     if (this.traffic.stage === 'serving') return
+    // The rest of a body that nobody reads would hold back what comes after it
+    exchange.request.resume()
     this.quietSince = this.traffic.world.now()
-    this.receivingSince = undefined
     this.traffic.changed?.()
   }
 

@@ -6,7 +6,7 @@ import type { Exchange } from './exchange.ts'
 import { linger } from './linger.ts'
 import type { Listener } from './listener.ts'
 import { hasWholeHead } from './parsing.ts'
-import { answerFor } from './refuse.ts'
+import { refuse } from './refuse.ts'
 
 /** The share of a stop's budget that a drain has. */
 export interface DrainLimits {
@@ -28,18 +28,18 @@ const PATIENCE = 5_000
 /** How far apart two looks at the connections are at least, in milliseconds. */
 const MOMENT = 5
 
-const RETRY_AFTER = { 'Retry-After': '1' }
-
 const REQUEST_TIMEOUT =
   'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
 
 /**
- * The end of a server's traffic, in order:
+ * The end of a server's traffic:
  *
  * ```
- *  accepting ── quiet ──▶ draining ── t1 ──▶ interrupted ── t2 ──▶ refused ── cleanup ──▶ abandoned
- *                            └───────────── all gone ──┴─────────────┴──▶ drained
+ *  accepting ── the queue is empty, the listener closed ──▶ emptying ── all gone ──▶ over
+ *      └────────────────────── cleanup: the rest is abandoned ───┴──────────────────▲
  * ```
+ *
+ * Meanwhile, on the clock: `t1` aborts signals and parts with connections without a request, `t2` answers or cuts the others.
  */
 export class Drain {
   readonly #traffic: Traffic
@@ -51,7 +51,7 @@ export class Drain {
   readonly #releases: Release[] = []
   /** When the connections are looked at next, and how to take that back. */
   #look: { at: number; release: Release } | undefined = undefined
-  #state: 'accepting' | 'refusing' | 'over' = 'accepting'
+  #state: 'accepting' | 'emptying' | 'over' = 'accepting'
 
   constructor(
     traffic: Traffic,
@@ -84,22 +84,22 @@ export class Drain {
 
   #keepLimits(): void {
     const { t1, t2, cleanup, force } = this.#limits
-    const hurry = (): void => this.#refuse()
+    const refuseNow = (): void => this.#refuse()
     this.#releases.push(
       t1.when(() => this.#interrupt()),
-      t2.when(hurry),
+      t2.when(refuseNow),
       cleanup.when(() => this.#abandon()),
-      () => force.removeEventListener('abort', hurry),
+      () => force.removeEventListener('abort', refuseNow),
     )
-    if (force.aborted) hurry()
-    else force.addEventListener('abort', hurry)
+    if (force.aborted) refuseNow()
+    else force.addEventListener('abort', refuseNow)
   }
 
   async #closeListener(): Promise<void> {
     await this.#listener.release()
-    await this.#listener.quiet(this.#limits.t1)
+    await this.#listener.quiet(this.#limits.cleanup)
     this.#listener.close()
-    if (this.#state === 'accepting') this.#state = 'refusing'
+    if (this.#state === 'accepting') this.#state = 'emptying'
     this.#traffic.emit({ type: 'listener.closed' })
     this.#changed()
   }
@@ -108,7 +108,7 @@ export class Drain {
   #changed(): void {
     const { connections, background, world } = this.#traffic
     const left = connections.size + background.size
-    if (this.#state === 'refusing' && left === 0) this.#end()
+    if (this.#state === 'emptying' && left === 0) this.#end()
     else this.#lookAgain(world.now() + Math.min(this.#limits.idle, this.#patience))
   }
 
@@ -146,6 +146,7 @@ export class Drain {
   #dueOf(connection: Connection, phase: Phase): number {
     const { t1, idle } = this.#limits
     if (phase === 'busy' || phase === 'leaving') return Infinity
+    if (this.#traffic.stage !== 'stopping') return -Infinity
     const [since, share] =
       phase === 'idle'
         ? [connection.quietSince, idle]
@@ -171,7 +172,7 @@ export class Drain {
 
   /** T1: who has not finished is told to. */
   #interrupt(): void {
-    if (this.#traffic.stage === 'spent') return
+    if (this.#traffic.stage !== 'stopping') return
     this.#traffic.stage = 'spent'
     for (const exchange of this.#traffic.exchanges()) exchange.interrupt('spent')
     for (const { exchange } of this.#traffic.background) exchange.interrupt('spent')
@@ -181,12 +182,8 @@ export class Drain {
   /** T2: who has no answer yet gets ours. */
   #refuse(): void {
     this.#interrupt()
-    for (const connection of this.#traffic.connections) {
-      const unanswered = connection.exchanges.filter((exchange) => exchange.unanswered)
-      const answered = unanswered.filter((exchange) => refuse(exchange))
-      if (answered.length < unanswered.length) connection.socket.destroy()
-      else if (unanswered.length === 0) linger(connection)
-    }
+    this.#traffic.stage = 'refusing'
+    for (const connection of this.#traffic.connections) refuseAll(connection)
   }
 
   /** The end of the cleanups: what is still there is named, and left to itself. */
@@ -208,14 +205,12 @@ function part(connection: Connection, phase: Phase): void {
   linger(connection)
 }
 
-/** Answers 503 in the app's place; `false` when it is too late for that, and the connection has to be cut. */
-function refuse(exchange: Exchange): boolean {
-  const { request, path, age, connection } = exchange
-  const first = exchange.cut()
-  const answered = answerFor(exchange, 503, RETRY_AFTER)
-  const method = request.method ?? ''
-  if (first) connection.traffic.emit({ type: 'request.cut', method, url: path, age, answered })
-  return answered
+/** Answers what has no head yet; where one was sent, the whole connection is cut. */
+function refuseAll(connection: Connection): void {
+  const unanswered = connection.exchanges.filter((exchange) => exchange.unanswered)
+  const answered = unanswered.filter((exchange) => refuse(exchange))
+  if (answered.length < unanswered.length) connection.socket.destroy()
+  else if (unanswered.length === 0 && connection.exchanges.length > 0) linger(connection)
 }
 
 function abandon(exchange: Exchange): void {

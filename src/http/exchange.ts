@@ -207,8 +207,12 @@ export class Exchange {
 
   #interrupted(): void {
     const { socket } = this.connection
+    const { errored } = this.response
     // Whoever wrote it gave it up with an error: a stream that broke
-    if (this.response.errored) this.fail(this.response.errored)
+    if (errored) {
+      this.fail(errored)
+      this.tellFailed(errored)
+    }
     // A FIN or an error came from there; otherwise the app or we ended it
     const left = socket.readableEnded || socket.errored !== null
     if (left && !this.#cut) this.connection.traffic.served.left++
@@ -217,7 +221,7 @@ export class Exchange {
 
   #close(): void {
     this.#state = 'closing'
-    this.connection.answered()
+    this.connection.answered(this)
     if (this.#closers) this.#runClosers(this.#closers)
     else this.#end()
   }

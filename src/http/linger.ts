@@ -14,8 +14,6 @@ export function linger(connection: Connection): void {
   connection.state = 'lingering'
   socket.end()
   socket.resume()
-  // A body that nobody reads any more would hold back what comes after it
-  for (const exchange of connection.exchanges) if (!exchange.busy) exchange.request.resume()
   const release = traffic.world.timer(LINGER, () => socket.destroy())
   socket.once('close', release)
 }

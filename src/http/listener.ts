@@ -44,9 +44,14 @@ export class Listener {
     }
   }
 
-  /** Gives a path back, so that no new connection can come in by it. */
+  /** Gives a path back, so that no new connection can come in by it. A failure is told as an `error` event. */
   async release(): Promise<void> {
-    await this.#binding?.release()
+    try {
+      await this.#binding?.release()
+    } catch (error) {
+      const message = `Giving back ${this.#binding?.describe()} failed`
+      this.#traffic.emit({ type: 'error', message, error })
+    }
   }
 
   /** Accepts no more, at once. Connections stay, and their timeouts too: `http.Server#close` would end both. */

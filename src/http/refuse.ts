@@ -10,6 +10,21 @@ const { writeHead, end, destroy } = ServerResponse.prototype as {
   destroy(): ServerResponse
 }
 
+const RETRY_AFTER = { 'Retry-After': '1' }
+
+/**
+ * Counts and names an exchange as cut, and answers it 503 in the app's place; `false` when a head was sent already, and its
+ * connection has to be cut.
+ */
+export function refuse(exchange: Exchange): boolean {
+  const { request, path, age, connection } = exchange
+  const first = exchange.cut()
+  const answered = answerFor(exchange, 503, RETRY_AFTER)
+  const method = request.method ?? ''
+  if (first) connection.traffic.emit({ type: 'request.cut', method, url: path, age, answered })
+  return answered
+}
+
 /**
  * Answers in the app's place, in plain text, if no head was sent yet, and detaches the response from the app: its later
  * writes do nothing and throw nothing. Returns `false`, and does nothing, when a head was sent.

@@ -12,6 +12,7 @@ import { markLast } from './last.ts'
 import { lingerAtEnd } from './linger.ts'
 import { Listener } from './listener.ts'
 import { betweenRequests } from './parsing.ts'
+import { refuse } from './refuse.ts'
 
 /** How long an idle connection is kept by default, in milliseconds: longer than the 60 s of the usual balancers. */
 export const KEEP_ALIVE = 75_000
@@ -185,9 +186,17 @@ function begin(
   }
   const exchange = new Exchange(request, response, connection)
   connection.exchanges.push(exchange)
-  if (traffic.stage !== 'serving') markLast(response)
-  if (traffic.stage === 'spent') exchange.interrupt('spent')
-  return exchange
+  return traffic.stage === 'serving' ? exchange : whileStopping(exchange)
+}
+
+function whileStopping(exchange: Exchange): Exchange | undefined {
+  const { stage } = exchange.connection.traffic
+  markLast(exchange.response)
+  if (stage !== 'stopping') exchange.interrupt('spent')
+  if (stage !== 'refusing') return exchange
+  refuse(exchange)
+  exchange.handlerSettled()
+  return undefined
 }
 
 /** An error of accepting, such as too many open files, concerns one connection, not the process. */

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
-import { lstatSync, renameSync, unlinkSync, type Stats } from 'node:fs'
+import { existsSync, lstatSync, renameSync, unlinkSync, type Stats } from 'node:fs'
 import net from 'node:net'
+import { dirname } from 'node:path'
 import { StewardError } from '../base/errors.ts'
 import { realWorld } from '../base/world.ts'
 import type { Binding } from './binding.ts'
@@ -76,6 +77,8 @@ class BoundPath implements Binding {
 
 /** Nothing may be there but a socket that its process left behind. */
 async function checkPath(path: string): Promise<void> {
+  // libuv calls a folder that is missing one that may not be written to
+  if (!existsSync(dirname(path))) throw cannot(path, ADVICE['ENOENT']!)
   const there = lstatSync(path, { throwIfNoEntry: false })
   if (!there) return
   if (!there.isSocket()) {

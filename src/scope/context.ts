@@ -13,21 +13,16 @@ export interface UsedOnce {
   readonly scopeEnds: (ending: Ending) => void
 }
 
-/** What a context needs only while others wait for it, or when its opener looks at it. */
-interface Progress {
-  /** Why the opener was asked to stop, once it was. */
-  aborted: StewardError | undefined
-  /** How it failed, when it did. */
-  failure: Failure | undefined
-  /** When it began, in the app scope. */
-  began: number
-  /** Ends the clock of its openTimeout. */
-  stopClock: Release | undefined
-  waiting: Opening[]
+/** What most contexts never need: made at first touch. */
+interface Rare {
   controller: AbortController | undefined
   used: UsedOnce | undefined
   onUse: ((used: UsedOnce) => void) | undefined
   onOver: (() => void) | undefined
+  /** Ends the clock of its openTimeout. */
+  stopClock: Release | undefined
+  /** When it began, in the app scope. */
+  began: number
 }
 
 /**
@@ -43,37 +38,20 @@ export class OpenContext implements Context {
   isPending = false
   /** Is the opening over, well or not? */
   isOver = false
-  #progress: Progress | undefined = undefined
+  /** Why the opener was asked to stop, once it was. */
+  aborted: StewardError | undefined = undefined
+  /** How it failed, when it did. */
+  failure: Failure | undefined = undefined
+  #waiting: Opening[] | undefined = undefined
+  #rare: Rare | undefined = undefined
 
   constructor(scope: Scope, step: Step) {
     this.scope = scope
     this.step = step
   }
 
-  get #own(): Progress {
-    return (this.#progress ??= {
-      aborted: undefined,
-      failure: undefined,
-      began: 0,
-      stopClock: undefined,
-      waiting: [],
-      controller: undefined,
-      used: undefined,
-      onUse: undefined,
-      onOver: undefined,
-    })
-  }
-
-  get aborted(): StewardError | undefined {
-    return this.#progress?.aborted
-  }
-
-  get failure(): Failure | undefined {
-    return this.#progress?.failure
-  }
-
   get began(): number {
-    return this.#progress?.began ?? 0
+    return this.#rare?.began ?? 0
   }
 
   set began(moment: number) {
@@ -86,19 +64,18 @@ export class OpenContext implements Context {
 
   /** Told when it has ended. */
   waitedBy(opening: Opening): void {
-    const { waiting } = this.#own
-    if (!waiting.includes(opening)) waiting.push(opening)
+    if (!this.#waiting) this.#waiting = [opening]
+    else if (!this.#waiting.includes(opening)) this.#waiting.push(opening)
   }
 
   /** It is open, or has failed: its signal stays as it is from now on, and those who wait go on. Did anybody? */
   settle(failure: Failure | undefined): boolean {
     this.isOver = true
-    const own = this.#own
-    own.failure = failure
-    own.stopClock?.()
+    this.failure = failure
+    this.#rare?.stopClock?.()
     let isHeard = false
-    for (const opening of own.waiting) if (opening.advance(failure)) isHeard = true
-    own.onOver?.()
+    for (const opening of this.#waiting ?? NOBODY) if (opening.advance(failure)) isHeard = true
+    this.#rare?.onOver?.()
     return isHeard
   }
 
@@ -115,7 +92,7 @@ export class OpenContext implements Context {
     const own = this.#own
     if (!own.controller) {
       own.controller = new AbortController()
-      if (own.aborted) own.controller.abort(own.aborted)
+      if (this.aborted) own.controller.abort(this.aborted)
     }
     return own.controller.signal
   }
@@ -130,14 +107,14 @@ export class OpenContext implements Context {
   }
 
   get isUsed(): boolean {
-    return this.#progress?.used !== undefined
+    return this.#rare?.used !== undefined
   }
 
   /** Asks the opener to stop; nothing happens when it is open already. */
   abort(reason: StewardError): void {
     if (this.isOver || this.aborted) return
-    this.#own.aborted = reason
-    this.#own.controller?.abort(reason)
+    this.aborted = reason
+    this.#rare?.controller?.abort(reason)
   }
 
   /** Who takes what `use` is called with, now or later. */
@@ -145,6 +122,17 @@ export class OpenContext implements Context {
     const own = this.#own
     own.onUse = listener
     if (own.used) listener(own.used)
+  }
+
+  get #own(): Rare {
+    return (this.#rare ??= {
+      controller: undefined,
+      used: undefined,
+      onUse: undefined,
+      onOver: undefined,
+      stopClock: undefined,
+      began: 0,
+    })
   }
 
   #use<Value>(value: Value): Promise<Used<Value>> {
@@ -168,6 +156,8 @@ export class OpenContext implements Context {
     } else if (!this.aborted && !this.failure) this.scope.died(this.step, error)
   }
 }
+
+const NOBODY: readonly Opening[] = []
 
 const USED = Object.freeze({}) as unknown as Used<unknown>
 

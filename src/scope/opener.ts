@@ -1,7 +1,6 @@
 import { StewardError } from '../base/errors.ts'
 import type { OpenContext } from './context.ts'
 import type { Step } from './graph.ts'
-import { FakeDefinition } from './override.ts'
 import type { Ending } from './resource.ts'
 import type { Scope } from './scope.ts'
 
@@ -33,7 +32,7 @@ export function runOpener(context: OpenContext): boolean {
     ? definition.open(depsOf(scope, step), context)
     : definition.open(context)
   if (context.wantsUse) return fromPromise(context, Promise.resolve(result))
-  if (typeof result !== 'object' || result === null || isVerbatim(step)) {
+  if (typeof result !== 'object' || result === null || definition.verbatim) {
     return scope.accept(context, result, undefined)
   }
   switch ((result as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag]) {
@@ -117,11 +116,6 @@ function fromAsyncGenerator(
     (error: unknown) => scope.reject(context, error),
   )
   return false
-}
-
-/** A fake's value is given as it is, a generator or a promise too. */
-function isVerbatim(step: Step): boolean {
-  return step.definition instanceof FakeDefinition && step.definition.verbatim
 }
 
 class HeldGenerator implements Held {

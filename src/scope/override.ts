@@ -38,24 +38,11 @@ export function fake<Value, Stand extends Value>(
   value: Stand,
 ): Override
 export function fake(target: unknown, value: unknown): Override {
-  const definition = targetOf(target, 'fake')
-  const open = definition.hasInstances ? fakeKeyed(value) : (): unknown => value
-  return new Replacement(
-    target,
-    new FakeDefinition(definition, open, !definition.hasInstances),
-    'faked',
-  )
-}
-
-/** A value that stands for a resource: given as it is, a promise or a generator too. */
-export class FakeDefinition extends Definition {
-  /** Is what `open` gives the value itself, whatever it looks like? */
-  readonly verbatim: boolean
-
-  constructor(original: Definition, open: () => unknown, verbatim: boolean) {
-    super(original.kind, { open, options: { dispose: false } })
-    this.verbatim = verbatim
-  }
+  const { kind, hasInstances } = targetOf(target, 'fake')
+  const open = hasInstances ? fakeKeyed(value) : (): unknown => value
+  const options = { dispose: false }
+  const definition = new Definition(kind, { open, options, verbatim: !hasInstances })
+  return new Replacement(target, definition, 'faked')
 }
 
 /** Scopes that are known to live longer than that one. */

@@ -187,6 +187,8 @@ export class Definition {
   readonly input: string | undefined
   /** For `keyed`: what one key's resource stands on is found out when the key is first used. */
   readonly hasInstances: boolean
+  /** For `fake`: is what `open` gives the value itself, though it be a promise or a generator? */
+  readonly verbatim: boolean
 
   constructor(kind: Kind, parts: DefinitionParts) {
     const options = parts.options ?? {}
@@ -198,6 +200,7 @@ export class Definition {
     this.closeTimeout = limitOf(options, 'closeTimeout')
     this.input = parts.input
     this.hasInstances = parts.hasInstances ?? false
+    this.verbatim = parts.verbatim ?? false
   }
 }
 
@@ -210,6 +213,7 @@ interface DefinitionParts {
   options?: ResourceOptions<never> | undefined
   input?: string
   hasInstances?: boolean
+  verbatim?: boolean
 }
 
 /** Makes resources that live as long as the process: opened before the first request, closed after the last. */

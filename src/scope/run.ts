@@ -77,6 +77,7 @@ export function enterTo(scope: Scope, kind: Kind, inputs?: Inputs): Scope {
  * around it do not end well; all errors are reported.
  */
 export function endTo(outer: Scope, inner: Scope, ending: Ending): Promise<void> | undefined {
+  if (inner.parent === outer) return inner.end(ending)
   return endWithin({ outer, inner, ending, limit: undefined })
 }
 

@@ -138,14 +138,18 @@ export class Scope {
     return this.kind.depth > depth ? this.parent!.at(depth) : this
   }
 
+  #ownerOf({ kind }: Step): Scope {
+    return kind === this.kind ? this : this.at(kind.depth)
+  }
+
   /** Is it open, in this scope or around it? */
   has(step: Step): boolean {
-    return this.at(step.kind.depth).#values[step.slot] !== undefined
+    return this.#ownerOf(step).#values[step.slot] !== undefined
   }
 
   /** The value of an open resource. */
   valueOf(step: Step): unknown {
-    const value = this.at(step.kind.depth).#values[step.slot]
+    const value = this.#ownerOf(step).#values[step.slot]
     return value === VOID ? undefined : value
   }
 
@@ -174,7 +178,7 @@ export class Scope {
     if (pending) return pending
     if (this.state !== 'open') throw new Failure(step, openAborted(step))
     const context = new OpenContext(this, step)
-    if (this.kind.depth === 0) this.#tellOpening(context)
+    if (this.#isTold(step)) this.#tellOpening(context)
     try {
       if (runOpener(context)) return undefined
     } catch (error) {
@@ -213,7 +217,7 @@ export class Scope {
     }
     this.#values[step.slot] = value === undefined ? VOID : value
     if (held) this.#hold(held)
-    if (this.kind.depth === 0) {
+    if (this.#isTold(step)) {
       this.root.emit({
         type: 'resource.opened',
         name: step.name,
@@ -286,6 +290,11 @@ export class Scope {
     if (this.state !== 'open') return
     if (this.kind.depth === 0 || this.kind === instanceKind) this.root.died(step.name, error)
     else (this.deaths ??= []).push(error)
+  }
+
+  /** Of the app's resources; those that are built in are nobody's news. */
+  #isTold({ definition }: Step): boolean {
+    return this.kind.depth === 0 && definition.input === undefined
   }
 
   #tellOpening(context: OpenContext): void {

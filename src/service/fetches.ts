@@ -161,9 +161,15 @@ export class FetchTransport implements Transport {
     }
     const body = followed(response.body, {
       over: () => this.end(status),
-      failed: (error) => this.fail(error),
+      failed: (error) => this.#broke(error),
     })
     return new Response(body, { status, statusText, headers })
+  }
+
+  /** Its body did: the answer is not whole. */
+  #broke(error: unknown): void {
+    this.fail(error)
+    this.tellFailed(error)
   }
 
   /** It is over. Resolves when everything that hangs on it has closed; background work may go on. */

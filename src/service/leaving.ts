@@ -32,36 +32,51 @@ function end(emit: Emit, world: World): void {
 /** What keeps the event loop alive: kinds, with addresses where there are any. */
 export function heldBy(): string[] {
   const kinds = process.getActiveResourcesInfo().filter((kind) => !OURS.has(kind))
-  const sockets = describeSockets()
   const counts = Map.groupBy(kinds, (kind) => kind)
   return [...counts].map(([kind, { length }]) => {
-    const where = SOCKETS.has(kind) && sockets.length > 0 ? ` (${sockets.join(', ')})` : ''
-    return `${length > 1 ? `${length} × ` : ''}${kind}${where}`
+    const where = PLACES[kind]?.() ?? []
+    const shown = where.length > 0 ? ` (${where.join(', ')})` : ''
+    return `${length > 1 ? `${length} × ` : ''}${kind}${shown}`
   })
 }
 
-/** Standard output and error, as a terminal or a pipe. */
-const OURS = new Set(['TTYWrap', 'PipeWrap'])
-const SOCKETS = new Set(['TCPSocketWrap', 'TCPServerWrap'])
+/** Standard output and error, as a terminal or a pipe, and what is written to them: that is flushed. */
+const OURS = new Set(['TTYWrap', 'PipeWrap', 'WriteWrap'])
+
+/** Where some kinds come from. */
+const PLACES: Readonly<Record<string, () => string[]>> = {
+  TCPServerWrap: () => handles().flatMap(listeningOn),
+  TCPSocketWrap: () => handles().flatMap(connectedTo),
+  ProcessWrap: () => handles().flatMap(running),
+}
 
 interface Handle {
   readonly remoteAddress?: string
   readonly remotePort?: number
   readonly listening?: boolean
+  readonly spawnfile?: string
+  readonly pid?: number
   address?(): { address?: string; port?: number } | string | null
 }
 
 /** Node has no public list of the open handles; without it the kinds alone are told. */
-function describeSockets(): string[] {
+function handles(): Handle[] {
   const { _getActiveHandles: list } = process as unknown as { _getActiveHandles?: () => Handle[] }
-  const handles = list?.call(process) ?? []
-  return handles.flatMap((handle) => {
-    if (handle.remotePort !== undefined) return [`to ${handle.remoteAddress}:${handle.remotePort}`]
-    const address = handle.listening ? handle.address?.() : undefined
-    return typeof address === 'object' && address
-      ? [`listening on ${address.address}:${address.port}`]
-      : []
-  })
+  return list?.call(process) ?? []
+}
+
+function listeningOn(handle: Handle): string[] {
+  const address = handle.listening ? handle.address?.() : undefined
+  const isPlace = typeof address === 'object' && address !== null
+  return isPlace ? [`listening on ${address.address}:${address.port}`] : []
+}
+
+function connectedTo({ remoteAddress, remotePort }: Handle): string[] {
+  return remotePort === undefined ? [] : [`to ${remoteAddress}:${remotePort}`]
+}
+
+function running({ spawnfile, pid }: Handle): string[] {
+  return spawnfile === undefined ? [] : [`${spawnfile}, process ${pid}`]
 }
 
 function flushed(stream: NodeJS.WriteStream): Promise<void> {

@@ -118,7 +118,7 @@ class Serving {
     let binding: Binding | undefined
     try {
       binding = await bindTo(target)
-      this.#watch()
+      await this.#watch()
       followSignal(this.#run, this.#options.signal)
       await this.#run.start(binding)
     } catch (error) {
@@ -131,7 +131,7 @@ class Serving {
     return this.#run
   }
 
-  #watch(): void {
+  async #watch(): Promise<void> {
     if (!(this.#options.watchdog ?? this.#signals)) return
     const { emit, events } = this.#run
     const grace = this.#settings.gracefulTimeout
@@ -144,6 +144,7 @@ class Serving {
       if (type === 'service.forced') watchdog.forced()
     })
     this.#watchdog = watchdog
+    await watchdog.ready
   }
 
   #end({ failed, started }: { failed: boolean; started: boolean }): void {

@@ -131,10 +131,9 @@ export class Visit {
 
   /** The opener's own error, as it is: a 401 stays a 401; its path is told as `request.failed` (R19). */
   ownError(error: unknown, plan: Plan): unknown {
-    const own = error instanceof Failure ? error.error : error
-    this.transport.fail(own)
-    if (error instanceof Failure) this.transport.tellFailed(own, pathTo(plan, error.step))
-    return own
+    if (!(error instanceof Failure)) return error
+    this.transport.tellFailed(error.error, pathTo(plan, error.step))
+    return error.error
   }
 
   /** Tells that a close failed after the answer had been decided. */
@@ -149,7 +148,7 @@ function endingOf({ failed, error, status }: Ended, context: FrameworkContext | 
   const known = status === undefined ? {} : { status }
   if (failed) return { ok: false, error, ...known }
   if (context?.error !== undefined) return { ok: false, error: context.error, ...known }
-  return { ok: status === undefined || status < 400, ...known }
+  return status === undefined ? { ok: true } : { ok: status < 400, status }
 }
 
 /** A plan that is found once per running service, for those who inject the same resources into every request. */

@@ -17,6 +17,8 @@ type Word = 'stopping' | 'forced'
 
 /** A second thread that ends the process when a stop has not ended in time: a blocked event loop defeats no stop. */
 export interface Watchdog {
+  /** Resolves when it hears signals: what blocks the loop before that would keep it from hearing the first. */
+  readonly ready: Promise<void>
   /** A stop has begun that no signal asked for. */
   stopping(): void
   forced(): void
@@ -43,24 +45,38 @@ export function startWatchdog(
     name: 'steward watchdog',
     resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 4 },
   })
-  worker.unref()
   worker.on('error', onError)
   const say = (word: Word): void => worker.postMessage(word)
   return {
+    ready: isReady(worker),
     stopping: () => say('stopping'),
     forced: () => say('forced'),
     end: () => void worker.terminate(),
   }
 }
 
+/** It does not hold the event loop, except until then. */
+async function isReady(worker: Worker): Promise<void> {
+  await new Promise<void>((resolve) => {
+    worker.once('message', () => resolve())
+    worker.once('exit', () => resolve())
+  })
+  worker.unref()
+}
+
+/** How long it waits beyond the time that a stop has, in milliseconds. */
+const MERCY = 1_000
+
 function watch({ grace, reserve }: Limits): void {
   const count = new SignalCount()
-  let disarm: Release | undefined
+  let armed: { at: number; disarm: Release } | undefined
+  // Never put off: both threads hear of a stop, one after the other
   const arm = (ms: number, what: string): void => {
-    disarm?.()
-    disarm = realWorld.timer(ms + 1_000, () =>
-      kill(`the stop had not ended ${ms + 1_000} ms after ${what}`),
-    )
+    const at = realWorld.now() + ms + MERCY
+    if (armed && armed.at <= at) return
+    armed?.disarm()
+    const end = (): void => kill(`the stop had not ended ${ms + MERCY} ms after ${what}`)
+    armed = { at, disarm: realWorld.timer(ms + MERCY, end) }
   }
   const onWord = (word: Word): void =>
     word === 'forced' ? arm(reserve, 'it was forced') : arm(grace, 'it began')
@@ -70,9 +86,10 @@ function watch({ grace, reserve }: Limits): void {
     if (which === 1) arm(grace, name)
     else if (which === 2) arm(reserve, `a second signal, ${name}`)
     else if (which > 2) {
-      realWorld.timer(1_000, () => kill(`a third signal, ${name}, was not obeyed`))
+      realWorld.timer(MERCY, () => kill(`a third signal, ${name}, was not obeyed`))
     }
   })
+  parentPort!.postMessage('ready')
 }
 
 function kill(why: string): void {

@@ -2,13 +2,8 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Visit } from '../../src/service/visit.ts'
 import { listening, started, watchedRequest, type Door, type More } from '../helpers/door.ts'
-import {
-  addEveryRequestTests,
-  byFetch,
-  failures,
-  overHttp,
-  Unauthorized,
-} from '../helpers/door-suite.ts'
+import { addEveryRequestTests } from '../helpers/request-suite.ts'
+import { byFetch, failures, overHttp, Unauthorized } from '../helpers/way.ts'
 import { RawClient } from '../helpers/raw-client.ts'
 import { within } from '../helpers/within.ts'
 

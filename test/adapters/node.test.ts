@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { createServer, type IncomingMessage } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
@@ -8,14 +8,10 @@ import { inject, response } from '../../src/adapters/node.ts'
 import { perApp, perRequest } from '../../src/scope/resource.ts'
 import type { Answer, Door } from '../helpers/door.ts'
 import { listening, watchedHandler, watchedRequest } from '../helpers/door.ts'
-import {
-  addClientTests,
-  addEveryRequestTests,
-  addScopeTests,
-  failures,
-  isOurs,
-  overHttp,
-} from '../helpers/door-suite.ts'
+import { addClientTests } from '../helpers/client-suite.ts'
+import { addScopeTests } from '../helpers/door-suite.ts'
+import { addBuiltinTests, addEveryRequestTests } from '../helpers/request-suite.ts'
+import { failures, isOurs, overHttp } from '../helpers/way.ts'
 import { settled } from '../helpers/fake-world.ts'
 import { errorOf } from '../helpers/traced.ts'
 
@@ -30,7 +26,7 @@ const door: Door = {
     })
     const listeners = new Map(handlers)
     return Object.assign(
-      (request: IncomingMessage, response: Parameters<typeof write>[0]) => {
+      (request: IncomingMessage, response: ServerResponse) => {
         const { pathname } = new URL(request.url!, 'http://localhost')
         const listener = listeners.get(pathname)
         return listener ? listener(request, response) : response.writeHead(404).end()
@@ -42,7 +38,7 @@ const door: Door = {
 }
 
 async function write(
-  response: import('node:http').ServerResponse,
+  response: ServerResponse,
   { status = 200, headers = {}, body = '' }: Answer,
 ): Promise<void> {
   response.writeHead(status, headers)
@@ -51,6 +47,7 @@ async function write(
 }
 
 addScopeTests(overHttp(door))
+addBuiltinTests(overHttp(door))
 addEveryRequestTests(overHttp(door))
 addClientTests(door)
 
@@ -69,12 +66,15 @@ describe('steward/node', () => {
     assert.equal(closed.count, 1)
     assert.equal(answer.status, 201)
     assert.equal(answer.body.length, body.length)
-    assert.deepEqual([answer.headers['x-kept'], answer.headers['content-type']], ['yes', 'text/plain'])
+    assert.deepEqual(
+      [answer.headers['x-kept'], answer.headers['content-type']],
+      ['yes', 'text/plain'],
+    )
   })
 
   it('R11 refuses to stream while a handler-scoped resource is open, naming it', async () => {
     const { resource: tx, endings } = watchedHandler()
-    const streams: Record<string, (response: Parameters<typeof write>[0]) => unknown> = {
+    const streams: Record<string, (response: ServerResponse) => unknown> = {
       write: (response) => response.write('piece'),
       flushHeaders: (response) => response.flushHeaders(),
       pipe: (response) => Readable.from(['piece']).pipe(response),
@@ -149,7 +149,11 @@ describe('steward/node', () => {
   it('answers with the status of an error that has one, and hides its message', async () => {
     const errors = [
       { thrown: { status: 404, message: 'no row in secrets' }, status: 404, error: 'Not Found' },
-      { thrown: { status: 422, message: 'too long', expose: true }, status: 422, error: 'too long' },
+      {
+        thrown: { status: 422, message: 'too long', expose: true },
+        status: 422,
+        error: 'too long',
+      },
       { thrown: { status: 200, message: 'odd' }, status: 500, error: undefined },
     ]
     for (const { thrown, status, error } of errors) {

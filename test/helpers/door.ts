@@ -3,7 +3,7 @@ import { perHandler, perRequest, type Ending, type Resource } from '../../src/sc
 import type { Resources, Values } from '../../src/scope/resource.ts'
 import type { Running } from '../../src/service/running.ts'
 import { serve, start, type StartOptions } from '../../src/service/serve.ts'
-import { service, type ServedApp, type ServiceOptions } from '../../src/service/service.ts'
+import { service, type ServedApp } from '../../src/service/service.ts'
 import { Counter } from './gate.ts'
 import { RawClient, type RawResponse } from './raw-client.ts'
 import { within } from './within.ts'
@@ -34,7 +34,7 @@ export function route<const Wanted extends Resources>(
   wanted: Wanted,
   handle: (values: Values<Wanted>, asked: Asked) => Answer | Promise<Answer>,
 ): Route {
-  return { wanted, handle: handle as unknown as Route['handle'] }
+  return { wanted, handle }
 }
 
 /** A service that runs, and how it is asked. */
@@ -57,7 +57,9 @@ export interface Door {
 }
 
 /** More of a service than its app. */
-export type More = Omit<ServiceOptions<Resources, Resources>, 'app'> & Pick<StartOptions, 'with'>
+export interface More extends Pick<StartOptions, 'with'> {
+  everyRequest?: Resources
+}
 
 /** Serves an app on a port of its own. */
 export async function listening(app: unknown, more: More = {}): Promise<Listening> {
@@ -158,4 +160,3 @@ function watched<Scope extends string>(
   })
   return { resource, opened, closed, endings }
 }
-

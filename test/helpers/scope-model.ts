@@ -73,8 +73,8 @@ export type Outcome = { readonly value: unknown } | { readonly error: unknown } 
 
 export interface History {
   readonly instances: readonly Instance[]
-  /** What resources and work threw, in order. */
-  readonly thrown: readonly Error[]
+  /** What resources and work threw, and at which turn. */
+  readonly thrown: ReadonlyMap<unknown, number>
   /** Errors that were told as events. */
   readonly told: readonly unknown[]
   readonly works: readonly { outcome: Outcome; began?: Moment; reached: boolean; error: Error }[]
@@ -152,7 +152,7 @@ function picture({ nodes, start, works, stop }: Life): string {
 /** Lives a life on real scopes, with everything that takes time in the hands of the scheduler. */
 export class Simulation {
   readonly instances: Instance[] = []
-  readonly thrown: Error[] = []
+  readonly thrown = new Map<unknown, number>()
   readonly told: unknown[] = []
   readonly works: { outcome: Outcome; began?: Moment; reached: boolean; error: Error }[]
   started: Outcome = undefined
@@ -234,7 +234,7 @@ export class Simulation {
   }
 
   #threw(error: Error): Error {
-    this.thrown.push(error)
+    this.thrown.set(error, this.#turns)
     return error
   }
 

@@ -82,4 +82,13 @@ describe('bad input', () => {
     assert.deepEqual(serves.server.waiting(), [])
     assert.deepEqual(serves.server.served, { requests: 3, cut: 0, left: 3 })
   })
+
+  it('X2 tells of a connection that could not be accepted, and goes on', async () => {
+    await using serves = await serving((_, response) => void response.end('fine'))
+    const tooMany = Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' })
+    serves.server.server.emit('error', tooMany)
+    assert.equal((await serves.event('error')).error, tooMany)
+    using client = await RawClient.connect(serves.port)
+    assert.equal((await client.request('GET /').response()).status, 200)
+  })
 })

@@ -6,6 +6,7 @@ import type { Exchange } from '../../src/http/exchange.ts'
 import { Counter, Gate } from '../helpers/gate.ts'
 import { RawClient } from '../helpers/raw-client.ts'
 import { serving } from '../helpers/serving.ts'
+import { turns } from '../helpers/within.ts'
 
 describe('the end of the grace', () => {
   it('H10 cuts no response before T2', async () => {
@@ -26,14 +27,17 @@ describe('the end of the grace', () => {
   })
 
   it('H10 answers 503 at T2 where no head was sent, and counts and names it', async () => {
+    const arrived = new Counter()
     const gate = new Gate()
     await using serves = await serving(async (_, response) => {
       response.setHeader('X-Secret', 'of the app')
       response.setHeader('Content-Length', '5')
+      arrived.add()
       await gate.opened
     })
     using client = await RawClient.connect(serves.port)
     client.request('GET /slow?token=secret')
+    await arrived.reached(1)
     const drained = serves.drain({ t1: 30, t2: 60 })
     const { status, headers, body } = await client.response()
     assert.equal(status, 503)
@@ -52,10 +56,12 @@ describe('the end of the grace', () => {
   })
 
   it('H10 detaches a response that it answered: the app can write, and nothing happens', async () => {
+    const arrived = new Counter()
     const gate = new Gate()
     const tries: unknown[] = []
     const late = new Gate()
     await using serves = await serving(async (_, response) => {
+      arrived.add()
       const { write } = response
       response.once('prefinish', () => write.call(response, 'by the original method', 'utf8'))
       await gate.opened
@@ -65,6 +71,7 @@ describe('the end of the grace', () => {
     })
     using client = await RawClient.connect(serves.port)
     client.request('GET /')
+    await arrived.reached(1)
     const drained = serves.drain({ t1: 20, t2: 40 })
     assert.equal((await client.response()).status, 503)
     gate.open()
@@ -211,6 +218,35 @@ describe('the end of the grace', () => {
     assert.equal((await serves.event('handler.abandoned')).url, '/')
   })
 
+  it('parts at T2 with a client that has its response, though its handler is still out', async () => {
+    await using serves = await serving(async (_, response) => {
+      response.end('answer')
+      await new Promise(() => {})
+    })
+    using client = await RawClient.connect(serves.port)
+    await client.request('GET /').response()
+    const drained = serves.drain({ t1: 20, t2: 40, cleanup: 400 })
+    await client.fin()
+    assert.equal(
+      serves.events.some(({ type }) => type === 'handler.abandoned'),
+      false,
+    )
+    await drained
+  })
+
+  it('keeps the reason of T1 for a signal that is asked for after the cut', async () => {
+    const asked = new Gate<unknown>()
+    await using serves = await serving((_, response, exchange) => {
+      exchange.whenOver(() => asked.open(exchange.signal.reason))
+      response.write('begun')
+    })
+    using client = await RawClient.connect(serves.port)
+    client.request('GET /')
+    await client.sees('begun')
+    await serves.drain({ t1: 20, t2: 40 })
+    assert.ok(isStewardError(await asked.opened, 'ERR_GRACE_SPENT'))
+  })
+
   it('waits for background work, and says so when it gives it up', async () => {
     const gate = new Gate()
     await using serves = await serving((request, response, exchange) => {
@@ -251,6 +287,27 @@ describe('the end of the grace', () => {
     const took = await drained
     assert.equal(cleaned, true)
     assert.ok(took < 1_000, `took ${took} ms`)
+  })
+
+  it('H10 answers what arrives after T2 503, without a handler', async () => {
+    const arrived = new Counter()
+    await using serves = await serving(async (_, __, exchange) => {
+      arrived.add()
+      await new Promise((resolve) => exchange.signal.addEventListener('abort', resolve))
+    })
+    using busy = await RawClient.connect(serves.port)
+    busy.request('GET /')
+    await arrived.reached(1)
+    const force = AbortSignal.abort()
+    const late = RawClient.connect(serves.port)
+    await turns(0)
+    const drained = serves.drain({ force })
+    using client = await late
+    assert.equal((await client.request('GET /late').response()).status, 503)
+    assert.equal((await busy.response()).status, 503)
+    await drained
+    assert.equal(arrived.count, 1)
+    assert.deepEqual(serves.server.served, { requests: 1, cut: 2, left: 0 })
   })
 
   it('close() ends everything at once', async () => {

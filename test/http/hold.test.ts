@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises'
 import { describe, it } from 'node:test'
 import { StewardError } from '../../src/base/errors.ts'
 import { holdResponse, type Held } from '../../src/http/hold.ts'
+import { Counter } from '../helpers/gate.ts'
 import { RawClient, type RawResponse } from '../helpers/raw-client.ts'
 import { serving } from '../helpers/serving.ts'
 
@@ -142,9 +143,10 @@ describe('holdResponse()', () => {
   })
 
   it('H10 is answered 503 at T2 though it was held', async () => {
-    let held: Held | undefined
+    const arrived = new Counter()
     await using serves = await serving(async (_, response, exchange) => {
-      held = holdResponse(response, streams)
+      const held = holdResponse(response, streams)
+      arrived.add()
       response.writeHead(200).end('kept back')
       await new Promise((resolve) => exchange.signal.addEventListener('abort', resolve))
       await serves.event('request.cut')
@@ -152,6 +154,7 @@ describe('holdResponse()', () => {
     })
     using client = await RawClient.connect(serves.port)
     client.request('GET /')
+    await arrived.reached(1)
     const drained = serves.drain({ t1: 20, t2: 40 })
     assert.equal((await client.response()).status, 503)
     await drained

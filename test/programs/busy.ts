@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { perApp, service, stopping } from '../../src/index.ts'
 import { inject } from '../../src/adapters/hono.ts'
 import { Hono } from 'hono'
+import { pause } from '../helpers/pause.ts'
 import { tell } from './tell.ts'
 
 /** What misbehaves, given by the test. */
@@ -42,8 +42,7 @@ const app = new Hono()
   // The recipe that fails elsewhere: a handler that goes on until the stop
   .get('/loop', inject({ stopping }), async (c) => {
     tell('app.handling')
-    while (!c.var.stopping.aborted)
-      await sleep(20, undefined, { signal: c.var.stopping }).catch(() => {})
+    while (!c.var.stopping.aborted) await pause(20, c.var.stopping)
     return c.text('stopped')
   })
   .get('/hang', () => {

@@ -14,8 +14,7 @@ export default service({
   app: {
     fetch(request: Request) {
       const { pathname } = new URL(request.url)
-      if (pathname === '/break/critical' || pathname === '/break/other')
-        broken.add(pathname.slice(7))
+      if (pathname.startsWith('/break/')) broken.add(pathname.slice('/break/'.length))
       return new Response(`app ${pathname}`)
     },
   },

@@ -1,6 +1,7 @@
+import { pause } from '../helpers/pause.ts'
 import { tell } from './tell.ts'
 
 tell('app.loading')
-await new Promise((resolve) => setTimeout(resolve, 60_000))
+await pause(60_000)
 
 export default { fetch: () => new Response('') }

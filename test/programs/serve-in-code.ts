@@ -1,4 +1,5 @@
 import { serve, service } from '../../src/index.ts'
+import { pause, stayAlive } from '../helpers/pause.ts'
 import { tell } from './tell.ts'
 
 const count = (): number =>
@@ -12,10 +13,6 @@ await one.stop()
 await other.stop()
 tell('closed', { during })
 
-const look = setInterval(() => {
-  if (count() > 0) return
-  tell('listeners.gone')
-  clearInterval(look)
-  // Alive until somebody ends it
-  setInterval(() => {}, 60_000)
-}, 5)
+stayAlive()
+while (count() > 0) await pause(5)
+tell('listeners.gone')

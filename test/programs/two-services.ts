@@ -1,4 +1,5 @@
 import { perApp, serve, service } from '../../src/index.ts'
+import { pause } from '../helpers/pause.ts'
 import { tell } from './tell.ts'
 
 const app = { fetch: () => new Response('hello') }
@@ -6,7 +7,7 @@ const app = { fetch: () => new Response('hello') }
 /** Longer than what a process gets to end by itself. */
 const slow = perApp(async function* () {
   yield 'slow'
-  await new Promise((resolve) => setTimeout(resolve, 300))
+  await pause(300)
   tell('slow.closed')
 })
 

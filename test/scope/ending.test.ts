@@ -2,14 +2,20 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { isStewardError } from '../../src/base/errors.ts'
 import { open } from '../../src/scope/live.ts'
-import { perApp, perHandler, perRequest, type Ending } from '../../src/scope/resource.ts'
+import {
+  perApp,
+  perHandler,
+  perRequest,
+  type Ending,
+  type Resource,
+} from '../../src/scope/resource.ts'
 import { settled } from '../helpers/fake-world.ts'
 import { collect, errorOf, Trace } from '../helpers/traced.ts'
 
 describe('the ending', () => {
   const seen = (): {
     endings: Ending[]
-    resources: Record<string, ReturnType<typeof perRequest<number>>>
+    resources: Record<string, Resource<number, 'request'>>
   } => {
     const endings: Ending[] = []
     return {

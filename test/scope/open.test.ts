@@ -314,7 +314,7 @@ describe('limits of opening', () => {
     await world.advance(25_000)
     const error = await within(1_000, opening)
     assert.equal(error.code, 'ERR_OPEN_ABORTED')
-    assert.match(error.message, /Ctrl-C \(still opening: "heedful", "deaf"\)/)
+    assert.match(error.message, /Ctrl-C \(still opening: "deaf", "heedful"\)/)
     assert.deepEqual(
       error.errors.map((one) => (one as Error).message),
       ['Cannot stop the opening of "deaf": it did not heed its signal; it is closed when it comes'],

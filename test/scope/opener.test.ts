@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { open } from '../../src/scope/live.ts'
-import { per, perApp, perRequest, type Context } from '../../src/scope/resource.ts'
+import { per, perApp, perRequest, type Context, type Resource } from '../../src/scope/resource.ts'
 import { settled } from '../helpers/fake-world.ts'
 import { collect, errorOf, stewardErrorOf, Trace } from '../helpers/traced.ts'
 import { within } from '../helpers/within.ts'
 
 describe('an opener', () => {
-  const messages = async (resource: ReturnType<typeof perApp<unknown>>) =>
+  const messages = async (resource: Resource<unknown, 'app'>) =>
     (await stewardErrorOf(open({ odd: resource }))).message
 
   it('R7 without a yield is named', async () => {

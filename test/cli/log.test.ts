@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { Writable } from 'node:stream'
+import type { WriteStream } from 'node:tty'
+import { stripVTControlCharacters } from 'node:util'
+import { StewardError } from '../../src/base/errors.ts'
+import type { ServiceEvent } from '../../src/base/events.ts'
+import { jsonLog } from '../../src/cli/log.ts'
+import { Screen } from '../../src/cli/screen.ts'
+
+/** A stream that keeps what is written. */
+class Kept extends Writable {
+  text = ''
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.text += chunk.toString()
+    done()
+  }
+}
+
+function logged(...events: ServiceEvent[]): Record<string, unknown>[] {
+  const kept = new Kept()
+  const log = jsonLog(kept)
+  for (const event of events) log(event)
+  return kept.text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+}
+
+function shown(...events: ServiceEvent[]): string[] {
+  const kept = new Kept()
+  const { show } = new Screen('app.ts', kept as unknown as WriteStream)
+  for (const event of events) show(event)
+  return stripVTControlCharacters(kept.text).trimEnd().split('\n')
+}
+
+const failed = (error: unknown): ServiceEvent => ({ type: 'error', message: 'It failed', error })
+
+describe('jsonLog()', () => {
+  it('writes whatever was thrown, errors in a circle too', () => {
+    const circle: Error & { cause?: unknown } = new Error('circle')
+    circle.cause = circle
+    const odd: Record<string, unknown> = { big: 1n, self: undefined }
+    odd['self'] = odd
+    const lines = logged(
+      failed(circle),
+      failed(odd),
+      failed(undefined),
+      failed(Symbol('odd')),
+      failed(new Error('x', { cause: 1n })),
+    )
+    assert.equal(lines.length, 5)
+    assert.deepEqual(
+      lines.map(({ level }) => level),
+      Array.from({ length: 5 }, () => 'error'),
+    )
+    assert.equal((lines[0]!['error'] as Error).message, 'circle')
+    assert.match((lines[1]!['error'] as Error).message, /big: 1n/)
+  })
+
+  it('writes the code, the cause and every error of ours', () => {
+    const inner = new StewardError('ERR_CLOSE', 'two', {
+      errors: [new Error('a'), new Error('b')],
+      cause: new Error('a'),
+    })
+    const [line] = logged(failed(inner))
+    const { code, cause, errors } = line!['error'] as {
+      code: string
+      cause: Error
+      errors: Error[]
+    }
+    assert.deepEqual(
+      [code, cause.message, errors.map(({ message }) => message)],
+      ['ERR_CLOSE', 'a', ['a', 'b']],
+    )
+  })
+
+  it('P6 writes what is waited for once, for the start and for the stop', () => {
+    const list = [{ kind: 'request' as const, what: 'GET /', age: 1_000.26 }]
+    const start: ServiceEvent = { type: 'start.waiting', for: list }
+    const drain: ServiceEvent = { type: 'drain.waiting', for: list }
+    const lines = logged(start, start, drain, drain)
+    assert.deepEqual(
+      lines.map(({ event }) => event),
+      ['start.waiting', 'drain.waiting'],
+    )
+    assert.deepEqual(lines[1]!['for'], [{ kind: 'request', what: 'GET /', age: 1_000.3 }])
+  })
+
+  it('X3 shows no password of a URL', () => {
+    const error = new Error('connect amqp://me:s3cret@queue/x and postgres://me:s%40cret@db')
+    assert.doesNotMatch(JSON.stringify(logged(failed(error))), /s3cret|s%40cret/)
+    assert.match(JSON.stringify(logged(failed(error))), /amqp:\/\/me:\*\*\*@queue\/x/)
+  })
+})
+
+describe('Screen', () => {
+  it('names the oldest three that are waited for', () => {
+    const list = [1, 2, 3, 4, 5].map((age) => ({
+      kind: 'request' as const,
+      what: `GET /${age}`,
+      age: age * 1_000,
+    }))
+    assert.deepEqual(shown({ type: 'drain.waiting', for: list }), [
+      '  … waiting for request GET /5 (5.0 s), request GET /4 (4.0 s), request GET /3 (3.0 s) and 2 more',
+    ])
+  })
+
+  it('shows where user code threw, and of our own errors what they mean', () => {
+    const thrown = new Error('two\nlines')
+    const lines = shown({
+      type: 'hook.ended',
+      name: 'onShutdown',
+      took: 1,
+      error: new StewardError('ERR_HOOK', 'Cannot finish onShutdown: two', { cause: thrown }),
+    })
+    assert.equal(lines[0], '  ✗ Cannot finish onShutdown: two')
+    assert.match(lines[1]!, /^ {4}at .+log\.test\.ts/)
+    assert.equal(
+      shown({ type: 'error', message: 'm', error: new StewardError('ERR_CLOSE', 'm') }).length,
+      1,
+    )
+  })
+
+  it('P7 ends with a summary, but not after a start that failed', () => {
+    const closed: ServiceEvent = {
+      type: 'service.closed', clean: true, errors: [], served: { requests: 3, cut: 0, left: 1 }, took: { stopping: 5.04, draining: 1_234, closing: 61_000 },
+    } // oxfmt-ignore
+    assert.deepEqual(shown(closed), [''])
+    assert.equal(
+      shown({ type: 'service.ready', took: 5 }, closed).at(-1),
+      'stopped: 3 served, 0 cut, 1 left by their clients; told in 5.0 ms, drained in 1.2 s, closed in 61 s',
+    )
+  })
+})

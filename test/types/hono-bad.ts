@@ -1,0 +1,40 @@
+// Every line that is marked must be refused on that line, with that text; no other line may be.
+import { Hono } from 'hono'
+import { hc } from 'hono/client'
+import { per, perApp, perRequest, service } from 'steward'
+import { context, inject, type Injected } from 'steward/hono'
+import { inject as injectIntoNode, response } from 'steward/node'
+import { page, pool, stamp, tx, user } from './hono-good.ts'
+
+const perJob = per('job', perApp)
+const folder = perJob(() => 'folder')
+const app = new Hono()
+
+// What the place cannot give
+app.get('/', inject({ pool, folder }), (c) => c.text('')) // ✗ 'folder' is closed with its job, and a Hono handler has none
+app.get('/', inject({ stamp }), (c) => c.text('')) // ✗ 'stamp' needs the Node response, and a Hono handler has none
+app.get('/', inject({ response }), (c) => c.text('')) // ✗ 'response' needs the Node response, and a Hono handler has none
+injectIntoNode({ page }, () => {}) // ✗ 'page' needs the Hono context, and a Node handler has none
+injectIntoNode({ context }, () => {}) // ✗ 'context' needs the Hono context, and a Node handler has none
+injectIntoNode({ folder }, () => {}) // ✗ 'folder' is closed with its job, and a Node handler has none
+service({ app, everyRequest: { tx } }) // ✗ 'tx' is closed with its handler, and every request has none
+service({ app, everyRequest: { page } }) // ✗ 'page' needs the Hono context, and every request has none
+service({ app, resources: { user } }) // ✗ 'user' is closed with its request, and a service has none
+
+// Resources that would outlive what they stand on
+export const late = perRequest({ tx }, ({ tx }) => tx) // ✗ 'tx' is closed with its handler, but this request resource would still hold it
+
+// What is no resource
+app.get('/', inject({ pool: 42 }), (c) => c.text('')) // ✗ Type 'number' is not assignable to type
+app.get('/', inject(pool), (c) => c.text('')) // ✗ is not assignable to
+
+// What was not injected, and what was under another type
+app.get('/', inject({ pool }), (c) => c.text(c.var.user)) // ✗ Property 'user' does not exist
+app.get('/', inject({ pool }), (c) => c.text(c.var.pool)) // ✗ 'Pool' is not assignable to
+app.get('/:id', inject({ pool }), (c) => c.text(c.req.param('name'))) // ✗ Type 'undefined' is not assignable to type 'string'
+new Hono<Injected<{ pool: typeof pool }>>().get('/', (c) => c.text(c.var.user)) // ✗ Property 'user' does not exist
+
+// RPC types are kept, not loosened
+const api = new Hono().get('/orders', inject({ pool }), (c) => c.json({ count: 1 }))
+const answer = await hc<typeof api>('').orders.$get()
+export const count: string = (await answer.json()).count // ✗ Type 'number' is not assignable to type 'string'
