@@ -21,7 +21,13 @@ export type { PictureFormat } from './scope/picture.ts'
 // Services: an app, what it holds, and its life
 export { service } from './service/service.ts'
 export { serve, start } from './service/serve.ts'
-export type { FetchApp, NodeListener, ServedApp, Service, ServiceOptions } from './service/service.ts'
+export type {
+  FetchApp,
+  NodeListener,
+  ServedApp,
+  Service,
+  ServiceOptions,
+} from './service/service.ts'
 export type { ServeOptions, StartOptions } from './service/serve.ts'
 export type { Running, ServiceState } from './service/running.ts'
 export type { Hook, HookContext, Lifespan } from './service/hooks.ts'

@@ -53,7 +53,13 @@ export type ServiceEvent =
   | { type: 'request.failed'; method: string; url: string; path: readonly string[]; error: unknown }
   | { type: 'drain.ended'; served: Served }
   | { type: 'service.closing' }
-  | { type: 'service.closed'; clean: boolean; served: Served; took: StageTimes; errors: readonly unknown[] }
+  | {
+      type: 'service.closed'
+      clean: boolean
+      served: Served
+      took: StageTimes
+      errors: readonly unknown[]
+    }
   | { type: 'process.held'; by: readonly string[] }
   | { type: 'warning'; message: string }
   | { type: 'error'; message: string; error: unknown }
@@ -82,7 +88,11 @@ export class EventStream implements Events {
         listener(event)
       } catch (error) {
         this.#listeners.delete(listener)
-        this.emit({ type: 'error', message: 'A listener of the event stream threw and was removed', error })
+        this.emit({
+          type: 'error',
+          message: 'A listener of the event stream threw and was removed',
+          error,
+        })
       }
     }
   }
