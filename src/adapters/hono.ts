@@ -125,7 +125,7 @@ async function injectHandler({ c, next, visit, plan }: Injecting): Promise<void>
     await endFailed(visit, scope, { ok: false, error })
     throw error
   }
-  const ending = endingOf(c)
+  const ending = endingOf(c, visit)
   if (!ending.ok) return endFailed(visit, scope, ending)
   visit.leaveHandler()
   try {
@@ -137,8 +137,12 @@ async function injectHandler({ c, next, visit, plan }: Injecting): Promise<void>
   }
 }
 
-/** Hono's error handler has answered for what was thrown, and keeps it in `c.error`. Without an answer it will throw yet. */
-function endingOf(c: Context): Ending {
+/**
+ * Hono's error handler has answered for what was thrown, and keeps it in `c.error`. Without an answer it will throw yet. A
+ * client that was told 503 in the handler's place must not find its work done.
+ */
+function endingOf(c: Context, { transport: { refused } }: Visit): Ending {
+  if (refused) return { ok: false, status: 503, error: refused }
   if (!c.finalized) return { ok: false }
   const { error, res } = c
   const { status } = res

@@ -110,6 +110,9 @@ async function inHandlerScope(
 async function endAndRelease(visit: Visit, scope: Scope, held: Held): Promise<void> {
   const status = held.status()
   const known = status === undefined ? {} : { status }
+  // A client that was told 503 in the handler's place must not find its work done
+  const { refused } = visit.transport
+  if (refused) return endQuietly(visit, scope, { ok: false, status: 503, error: refused })
   if (status !== undefined && status >= 400) {
     await endQuietly(visit, scope, { ok: false, ...known })
     return held.release()

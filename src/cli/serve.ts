@@ -71,7 +71,7 @@ class Unserved implements Guarded {
 
   stop(name: string): void {
     this.isEnding = true
-    leave(exitCode(false, name, this.#command), NOWHERE)
+    leave(exitCode(name, this.#command), NOWHERE)
   }
 
   force(): void {}

@@ -184,10 +184,16 @@ export class Exchange {
     return this.#interruption === 'gone' && typeof code === 'string' && GONE.has(code)
   }
 
-  /** Counts it as cut, once; `true` the first time. */
+  /** Why it was answered or cut in the handler's place, once it was: what the handler does then reaches nobody. */
+  get refused(): StewardError | undefined {
+    return this.#cut ? reasonOf(this, 'spent') : undefined
+  }
+
+  /** Counts it as cut, once; `true` the first time. It has not gone well then, whatever its handler comes to. */
   cut(): boolean {
     if (this.#cut) return false
     this.#cut = true
+    this.fail(reasonOf(this, 'spent'))
     this.connection.traffic.served.cut++
     return true
   }

@@ -68,6 +68,7 @@ export class Fetches {
   }
 
   #cut(one: FetchTransport): void {
+    one.refuse(graceSpent(one.name))
     this.served.cut++
     this.emit({
       type: 'request.cut',
@@ -97,6 +98,7 @@ export class FetchTransport implements Transport {
   /** Background work that has not settled. */
   readonly #work = new Set<Promise<unknown>>()
   #failure: { error: unknown } | undefined
+  #refused: StewardError | undefined
   #told: { error: unknown } | undefined
   #over: Promise<void> | undefined
   #ended: Ended | undefined
@@ -126,6 +128,16 @@ export class FetchTransport implements Transport {
 
   interrupt(reason: StewardError): void {
     this.#controller.abort(reason)
+  }
+
+  get refused(): StewardError | undefined {
+    return this.#refused
+  }
+
+  /** The grace is spent: nobody waits for its answer any more. */
+  refuse(reason: StewardError): void {
+    this.#refused = reason
+    this.fail(reason)
   }
 
   fail(error: unknown): void {

@@ -154,17 +154,15 @@ class Serving {
     // With several services in one process, the exit code is that of the worst
     if (failed && (started || asked !== undefined)) process.exitCode = 1
     if (asked === undefined) return
-    leave(exitCode(failed, asked, this.#options), { emit: this.#run.emit, world: realWorld })
+    leave(exitCode(asked, this.#options), { emit: this.#run.emit, world: realWorld })
   }
 }
 
-/** What a process exits with that was asked to end. */
+/** What a process exits with that was asked to end, and ended well. */
 export function exitCode(
-  failed: boolean,
   asked: string,
   { signalExitCodes }: { signalExitCodes?: boolean },
 ): number {
-  if (failed) return 1
   return signalExitCodes ? (SIGNAL_CODES[asked] ?? 0) : 0
 }
 

@@ -19,6 +19,8 @@ export interface Host {
 export interface Transport {
   /** Aborted when the client has gone, or the grace is spent. */
   readonly signal: AbortSignal
+  /** Why it was answered or cut in the handler's place, once it was: what the handler does then reaches nobody. */
+  readonly refused: StewardError | undefined
   waitUntil(work: Promise<unknown>): void
   whenOver(close: WhenOver): void
   /** It did not go well, though it may be answered. The first error counts. */

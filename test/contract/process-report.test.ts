@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { perApp, serve, service, start } from '../../src/index.ts'
+import { perApp, service, start } from '../../src/index.ts'
 import type { Waiting } from '../../src/index.ts'
 import { fastWorld } from '../helpers/fast-world.ts'
 import { MAIN, Program, type Line } from '../helpers/program.ts'

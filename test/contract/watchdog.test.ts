@@ -52,6 +52,14 @@ describe('the watchdog', { concurrency: 3 }, () => {
     assert.match(program.stderr, /the stop had not ended 5000 ms after a second signal, SIGINT/)
   })
 
+  it('P11 leaves a process alone whose services have closed', async () => {
+    using program = Program.run('serve-in-code.ts')
+    await program.event('alive')
+    program.signal('SIGKILL')
+    await program.exit()
+    assert.equal(program.stderr, '')
+  })
+
   it('P11 can be turned off', async () => {
     const args = ['--graceful-timeout', '1s', '--no-watchdog']
     using program = Program.serve('busy.ts', args, { env: { BLOCK_FOR: '2500' } })

@@ -46,7 +46,7 @@ export async function serving(
     server,
     port,
     events,
-    drain: (limits = {}) => timed(server.drain(drainLimits(limits, world))),
+    drain: (limits = {}) => timed(() => server.drain(drainLimits(limits, world))),
     event: (type) => within(8_000, firstOf(type, events, watchers), `the event ${type}`),
     [Symbol.asyncDispose]: () => server.close(),
   }
@@ -65,9 +65,9 @@ export function drainLimits(limits: Limits = {}, world = realWorld): DrainLimits
   }
 }
 
-async function timed(work: Promise<void>): Promise<number> {
+async function timed(work: () => Promise<void>): Promise<number> {
   const began = performance.now()
-  await within(10_000, work, 'the drain')
+  await within(10_000, work(), 'the drain')
   return performance.now() - began
 }
 

@@ -1,3 +1,4 @@
+import { pause } from '../helpers/pause.ts'
 import { service } from '../../src/index.ts'
 
 /** More than any pipe holds. */
@@ -10,6 +11,7 @@ export default service({
         `${JSON.stringify({ event: 'app.said', line, text: 'x'.repeat(1_000) })}\n`,
       )
     }
-    process.stderr.write('all said\n')
+    // When whoever does not wait for the output has gone already
+    void pause(400).then(() => process.stderr.write('all said\n'))
   },
 })

@@ -121,7 +121,7 @@ describe('stopInStages()', () => {
 })
 
 describe('runAll()', () => {
-  it('gives each hook an even share of what is left', async () => {
+  it('L7 gives each hook an even share of what is left', async () => {
     const world = new FakeWorld()
     const events: ServiceEvent[] = []
     const errors: unknown[] = []

@@ -92,6 +92,19 @@ describe('enterTo() and endTo()', () => {
     }
   })
 
+  it('R14 refuse what comes after the end', async () => {
+    const app = new App()
+    const own = perRequest(() => 1)
+    const scope = app.scope.enter(requestKind)
+    const plan = app.graph.plan({ own })
+    await scope.end({ ok: true })
+    await app.scope.end({ ok: true })
+    const wrong = [() => scope.open(plan), () => scope.enter(perHandler.kind)]
+    for (const work of [...wrong, () => app.scope.enter(requestKind)]) {
+      assert.equal((await stewardErrorOf(work)).code, 'ERR_SCOPE_CLOSED')
+    }
+  })
+
   it('end() gives nothing when everything was synchronous, and one promise when not', async () => {
     const app = new App()
     const sync = perRequest(function* () {
