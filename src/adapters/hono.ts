@@ -51,10 +51,7 @@ export function inject<const Wanted extends Resources>(
   const plans = new PlanFor(wanted)
   const middleware: MiddlewareHandler = (c, next) => {
     const visit = visitOf(c)
-    if (!visit)
-      return injectAlone(c, (alone) =>
-        injectInto({ c, next, visit: alone, plan: plans.in(alone.host.app) }),
-      )
+    if (!visit) return injectAlone({ c, next, plans })
     return injectInto({ c, next, visit, plan: plans.in(visit.host.app) })
   }
   return markInjected(middleware, wanted) as MiddlewareHandler<Injected<Wanted>>
@@ -201,8 +198,12 @@ function executionOf(c: Context): unknown {
   }
 }
 
+interface InjectingAlone extends Pick<Injecting, 'c' | 'next'> {
+  readonly plans: PlanFor
+}
+
 /** `app.request(path, init, running.env)`: the outermost middleware is the first to hear of the request, and ends it. */
-async function injectAlone(c: Context, work: (visit: Visit) => Promise<void>): Promise<void> {
+async function injectAlone({ c, next, plans }: InjectingAlone): Promise<void> {
   const running = runningIn(c.env)
   if (!(running instanceof ServiceRun)) {
     throw noService('pass its environment, app.request(path, init, running.env)')
@@ -212,7 +213,7 @@ async function injectAlone(c: Context, work: (visit: Visit) => Promise<void>): P
   const visit = new Visit(running, transport, raw)
   visits.set(raw, visit)
   try {
-    await work(visit)
+    await injectInto({ c, next, visit, plan: plans.in(running.app) })
   } catch (error) {
     transport.fail(error)
     await transport.end()

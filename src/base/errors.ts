@@ -96,3 +96,9 @@ export function describe(value: unknown): string {
   const name = (value as { constructor?: { name?: string } }).constructor?.name
   return name && name !== 'Object' ? `an instance of ${name}` : 'an object'
 }
+
+/** Does the error say that the client is at fault, by a `status` from 400 to 499? Nothing is wrong with the service then. */
+export function blamesClient(error: unknown): boolean {
+  const { status } = (error ?? {}) as { status?: unknown }
+  return typeof status === 'number' && status >= 400 && status < 500
+}

@@ -1,6 +1,6 @@
 import type { Writable } from 'node:stream'
 import { inspect } from 'node:util'
-import { withoutSecrets } from '../base/errors.ts'
+import { blamesClient, withoutSecrets } from '../base/errors.ts'
 import type { ServiceEvent } from '../base/events.ts'
 
 type Level = 'debug' | 'info' | 'warn' | 'error'
@@ -34,9 +34,10 @@ function levelOf(event: ServiceEvent): Level {
     case 'process.held':
     case 'service.forced':
       return 'warn'
+    case 'request.failed':
+      return blamesClient(event.error) ? 'info' : 'error'
     case 'error':
     case 'resource.failed':
-    case 'request.failed':
     case 'request.cut':
     case 'handler.abandoned':
       return 'error'

@@ -1,6 +1,6 @@
 import type { WriteStream } from 'node:tty'
 import { styleText } from 'node:util'
-import { describeError, isStewardError, withoutSecrets } from '../base/errors.ts'
+import { blamesClient, describeError, isStewardError, withoutSecrets } from '../base/errors.ts'
 import type { Served, ServiceEvent, StageTimes, Waiting } from '../base/events.ts'
 
 type Style = Parameters<typeof styleText>[0]
@@ -115,10 +115,10 @@ export class Screen {
         ]
       case 'request.failed': {
         const path = event.path.length > 0 ? ` (${event.path.join(' → ')})` : ''
-        return this.#failed(
-          `${event.method} ${event.url}${path}: ${describeError(event.error)}`,
-          event.error,
-        )
+        const said = `${event.method} ${event.url}${path}: ${describeError(event.error)}`
+        return blamesClient(event.error)
+          ? [this.#line('note', said)]
+          : this.#failed(said, event.error)
       }
       case 'process.held':
         return event.by.map((one) =>

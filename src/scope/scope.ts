@@ -279,6 +279,7 @@ export class Scope {
     if (this.#previous) this.#previous.#next = this.#next
     else if (parent.#firstChild === this) parent.#firstChild = this.#next
     if (this.#next) this.#next.#previous = this.#previous
+    this.#next = this.#previous = undefined
     parent.#tellIdle()
   }
 

@@ -1,4 +1,4 @@
-import { describeError, isStewardError, withoutSecrets } from '../base/errors.ts'
+import { blamesClient, describeError, isStewardError, withoutSecrets } from '../base/errors.ts'
 import type { ServiceEvent } from '../base/events.ts'
 
 /** Prints on stderr what goes wrong in a service that nobody listens to: an error must not get lost. */
@@ -26,6 +26,7 @@ function problemOf(event: ServiceEvent): Problem | undefined {
     case 'error':
       return [event.message, event.error]
     case 'request.failed':
+      if (blamesClient(event.error)) return undefined
       return [`${event.method} ${event.url} failed: ${describeError(event.error)}`, event.error]
     case 'request.cut':
       return [

@@ -37,6 +37,27 @@ function shown(...events: ServiceEvent[]): string[] {
 
 const failed = (error: unknown): ServiceEvent => ({ type: 'error', message: 'It failed', error })
 
+const requestFailed = (error: unknown): ServiceEvent => ({
+  type: 'request.failed',
+  method: 'GET',
+  url: '/orders',
+  path: ['orders', 'user'],
+  error,
+})
+
+describe('a request that failed', () => {
+  it('is information where the client is at fault, an error where the service is', () => {
+    const unauthorized = Object.assign(new Error('who are you'), { status: 401 })
+    const lines = logged(requestFailed(unauthorized), requestFailed(new Error('broken')))
+    assert.deepEqual(
+      lines.map(({ level }) => level),
+      ['info', 'error'],
+    )
+    assert.equal(shown(requestFailed(unauthorized)).length, 1, 'no stack for what the client did')
+    assert.ok(shown(requestFailed(new Error('broken'))).length > 1)
+  })
+})
+
 describe('jsonLog()', () => {
   it('writes whatever was thrown, errors in a circle too', () => {
     const circle: Error & { cause?: unknown } = new Error('circle')

@@ -260,7 +260,6 @@ export class Simulation {
       this.instances.push(instance)
       return instance
     }
-    const self = this
     switch (node.form) {
       case 'plain':
         return (deps, context) => this.#opened(begin(deps, context), node)
@@ -273,16 +272,9 @@ export class Simulation {
           return Object.assign(instance, { [Symbol.asyncDispose]: close })
         }
       case 'generator':
-        return function* (deps, context) {
-          const instance = self.#opened(begin(deps, context), node)
-          self.#closing(instance, (yield instance) as Ending)
-          self.#closed(instance, node)
-        }
+        return (deps, context) => this.#syncLife(begin(deps, context), node)
       case 'asyncGenerator':
-        return async function* (deps, context) {
-          const instance = await self.#openSlowly(begin(deps, context), node, context)
-          await self.#closeSlowly(instance, node, (yield instance) as Ending)
-        }
+        return (deps, context) => this.#asyncLife(begin(deps, context), node, context)
       case 'use':
         return async (deps, context) => {
           const { use } = context
@@ -295,6 +287,19 @@ export class Simulation {
           if (known) throw known.error
         }
     }
+  }
+
+  *#syncLife(instance: Instance, node: Node): Generator<Instance, void, Ending> {
+    this.#closing(instance, yield this.#opened(instance, node))
+    this.#closed(instance, node)
+  }
+
+  async *#asyncLife(
+    instance: Instance,
+    node: Node,
+    context: Context,
+  ): AsyncGenerator<Instance, void, Ending> {
+    await this.#closeSlowly(instance, node, yield await this.#openSlowly(instance, node, context))
   }
 
   async #openSlowly(instance: Instance, node: Node, { opening }: Context): Promise<Instance> {
