@@ -16,7 +16,7 @@ export function exitCodeOf(error: unknown): 1 | 2 {
 export type Form = 'pretty' | 'plain' | 'json'
 
 /** For commands that have no log of their own. */
-export function formOf(stream: { isTTY?: boolean }): Form {
+function formOf(stream: { isTTY?: boolean }): Form {
   return stream.isTTY ? 'pretty' : 'plain'
 }
 

@@ -14,7 +14,7 @@ export interface Held {
 }
 
 /** The largest body that is held by default: 1 MiB. */
-export const HOLD_LIMIT = 1_048_576
+const HOLD_LIMIT = 1_048_576
 
 const HELD = Symbol('steward.held')
 

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { connectionOf, type Connection } from './connections.ts'
 
 /** How long a half-closed connection may take to return our FIN, in milliseconds. */
-export const LINGER = 2_000
+const LINGER = 2_000
 
 /**
  * Half-closes a connection after what is still to be sent, and discards what comes until the client's FIN, 2 s at most.

@@ -15,7 +15,7 @@ import { betweenRequests } from './parsing.ts'
 import { refuse } from './refuse.ts'
 
 /** How long an idle connection is kept by default, in milliseconds: longer than the 60 s of the usual balancers. */
-export const KEEP_ALIVE = 75_000
+const KEEP_ALIVE = 75_000
 
 /** What a server is made of. */
 export interface HttpServerOptions {

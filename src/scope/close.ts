@@ -44,7 +44,7 @@ class Closing {
   /** Blocked ones, those that stand on others first. */
   #waiting: Held[] = NOTHING
   #over: PromiseWithResolvers<void> | undefined = undefined
-  /** The close begun last: when it is the only one, its end is the end, which saves a promise (80 ns). */
+  /** The close begun last: when it is the only one, its end is the end, which saves a promise (about 50 ns). */
   #last: Promise<void> | undefined = undefined
 
   constructor(scope: Scope, ending: Ending, limit: Deadline | undefined) {

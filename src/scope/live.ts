@@ -233,7 +233,7 @@ class LiveApp<Wanted extends Resources> extends LiveInner<'app', 'app'> implemen
 }
 
 /** What was asked for; reading a lazy one that is not open says how to use it. */
-export function valuesOf(app: App, plan: Plan): Record<string, unknown> {
+function valuesOf(app: App, plan: Plan): Record<string, unknown> {
   const values = {}
   for (const { key, step } of plan.picks) {
     const get = (): unknown => {

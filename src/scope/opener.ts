@@ -47,7 +47,7 @@ export function runOpener(context: OpenContext): boolean {
 }
 
 /** A promise is the language's own; anything else with a `then` is a value like any other (R15). */
-export function isPromise(value: unknown): value is Promise<unknown> {
+function isPromise(value: unknown): value is Promise<unknown> {
   return value instanceof Promise
 }
 

@@ -365,7 +365,7 @@ export class Scope {
   }
 }
 
-/** A loop, since a closure for each resource of each request costs 25 ns. */
+/** A loop: `find` would make a closure for each resource of each request. */
 function pendingOf(pending: readonly OpenContext[], step: Step): OpenContext | undefined {
   for (const context of pending) if (context.step === step) return context
   return undefined
@@ -373,5 +373,3 @@ function pendingOf(pending: readonly OpenContext[], step: Step): OpenContext | u
 
 const VOID: unique symbol = Symbol('undefined')
 const NO_VALUES: unknown[] = []
-
-export { Failure, scopeClosed }

@@ -30,7 +30,7 @@ function end(emit: Emit, world: World): void {
 }
 
 /** What keeps the event loop alive: kinds, with addresses where there are any. */
-export function heldBy(): string[] {
+function heldBy(): string[] {
   const kinds = process.getActiveResourcesInfo().filter((kind) => !OURS.has(kind))
   const counts = Map.groupBy(kinds, (kind) => kind)
   return [...counts].map(([kind, { length }]) => {

@@ -21,7 +21,7 @@ export const SIGNAL_CODES: Readonly<Record<string, number>> = {
 }
 
 /** The same signal within this time is one that was sent twice, as npm and some platforms do. In milliseconds. */
-export const SENT_TWICE = 500
+const SENT_TWICE = 500
 
 /**
  * Counts the signals that ask to end: 1 stops, 2 forces, 3 ends the process at once. The same one again within 500 ms does

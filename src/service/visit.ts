@@ -6,7 +6,8 @@ import type { App } from '../scope/app.ts'
 import { pathTo, type Plan } from '../scope/graph.ts'
 import { appKind, handlerKind, requestKind } from '../scope/kind.ts'
 import type { Ending, Resources } from '../scope/resource.ts'
-import { Failure, type Inputs, type Scope } from '../scope/scope.ts'
+import { Failure } from '../scope/failure.ts'
+import type { Inputs, Scope } from '../scope/scope.ts'
 import { requestInfoOf, type RequestInfo } from './request.ts'
 
 /** What a visit needs of the running service. */

@@ -29,7 +29,10 @@ describe('a request that was answered in its handler’s place', () => {
     it(`R11 H10 is not committed through ${door}: its client was told 503, and will ask again`, async () => {
       const { resource: tx, endings, opened } = watchedHandler()
       const gate = new Gate()
-      const running = await serve(service({ app: appWith(tx, gate), gracefulTimeout: '1s' }), quietly)
+      const running = await serve(
+        service({ app: appWith(tx, gate), gracefulTimeout: '1s' }),
+        quietly,
+      )
       const asked = fetch(`${running.url}/orders`, { method: 'POST' })
       await within(5_000, opened.reached(1), 'the handler')
       const stopped = running.stop()
