@@ -48,7 +48,8 @@ export interface KeyedOptions {
 
 /**
  * One app resource per key: opened at the key's first use, shared, closed when idle and at the end, after everyone who uses
- * it and before what it stands on. What an instance stands on belongs to the app, and stays open to its end. Keys are compared like those of a Map: use strings or numbers.
+ * it and before what it stands on. What an instance stands on belongs to the app, and stays open to its end. Keys are
+ * compared like those of a Map: use strings or numbers.
  *
  * @throws `ERR_NOT_A_RESOURCE` at first use when `make` gives none of the app, `ERR_BAD_OPTION`
  * @example

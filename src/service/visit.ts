@@ -148,10 +148,11 @@ export class Visit {
 
 /** How a scope ended, from what became of the request: *ok* is nothing thrown and a status below 400 (R11). */
 function endingOf({ failed, error, status }: Ended, context: FrameworkContext | undefined): Ending {
+  if (!failed && context?.error === undefined) {
+    return status === undefined ? { ok: true } : { ok: status < 400, status }
+  }
   const known = status === undefined ? {} : { status }
-  if (failed) return { ok: false, error, ...known }
-  if (context?.error !== undefined) return { ok: false, error: context.error, ...known }
-  return status === undefined ? { ok: true } : { ok: status < 400, status }
+  return { ok: false, error: failed ? error : context?.error, ...known }
 }
 
 /** A plan that is found once per running service, for those who inject the same resources into every request. */
