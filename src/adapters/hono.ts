@@ -5,7 +5,7 @@ import { handlerKind, requestKind } from '../scope/kind.ts'
 import { input } from '../scope/builtin.ts'
 import type { Ending, Fitting, Resource, Resources, Values } from '../scope/resource.ts'
 import type { Scope } from '../scope/scope.ts'
-import { runningIn } from '../service/answering.ts'
+import { openEvery, runningIn } from '../service/answering.ts'
 import type { FetchTransport } from '../service/fetches.ts'
 import { markInjected } from '../service/injected.ts'
 import { ServiceRun } from '../service/run.ts'
@@ -125,12 +125,15 @@ async function injectHandler({ c, next, visit, plan }: Injecting): Promise<void>
   const ending = endingOf(c, visit)
   if (!ending.ok) return endFailed(visit, scope, ending)
   visit.leaveHandler()
+  visit.transport.committing = true
   try {
     const ended = scope.end(ending)
     if (ended) await ended
   } catch (error) {
     withdrawAnswer(c)
     throw error
+  } finally {
+    visit.transport.committing = false
   }
 }
 
@@ -213,7 +216,9 @@ async function injectAlone({ c, next, plans }: InjectingAlone): Promise<void> {
   const visit = new Visit(running, transport, raw)
   visits.set(raw, visit)
   try {
-    await injectInto({ c, next, visit, plan: plans.in(running.app) })
+    const { everyRequest, app } = running
+    if (everyRequest) await openEvery(visit, app.graph.plan(everyRequest))
+    await injectInto({ c, next, visit, plan: plans.in(app) })
   } catch (error) {
     transport.fail(error)
     await transport.end()

@@ -117,13 +117,16 @@ async function endAndRelease(visit: Visit, scope: Scope, held: Held): Promise<vo
     await endQuietly(visit, scope, { ok: false, ...known })
     return held.release()
   }
+  visit.transport.committing = true
   try {
     await scope.end({ ok: true, ...known })
+    held.release()
   } catch (error) {
     held.discard()
     throw error
+  } finally {
+    visit.transport.committing = false
   }
-  held.release()
 }
 
 /** The answer has been decided already: what the closing adds goes to the log. */

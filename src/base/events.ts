@@ -75,7 +75,7 @@ export interface Events extends AsyncIterable<ServiceEvent> {
   [Symbol.asyncIterator](): AsyncIterator<ServiceEvent>
 }
 
-/** The one stream of a service. A listener that throws harms nobody: its error becomes an `error` event for the others. */
+/** The one stream of a service. A listener that throws or rejects harms nobody: its error becomes an `error` event for the others. */
 export class EventStream implements Events {
   readonly #listeners = new Set<(event: ServiceEvent) => void>()
   /** Iterations that wait for the next event; ended by `end()`. */
@@ -85,16 +85,20 @@ export class EventStream implements Events {
   readonly emit: Emit = (event) => {
     for (const listener of this.#listeners) {
       try {
-        listener(event)
+        const result: unknown = listener(event)
+        if (result instanceof Promise)
+          result.catch((error: unknown) => this.#remove(listener, error))
       } catch (error) {
-        this.#listeners.delete(listener)
-        this.emit({
-          type: 'error',
-          message: 'A listener of the event stream threw and was removed',
-          error,
-        })
+        this.#remove(listener, error)
       }
     }
+  }
+
+  /** Told once, however many of its promises reject. */
+  #remove(listener: (event: ServiceEvent) => void, error: unknown): void {
+    if (!this.#listeners.delete(listener)) return
+    const message = 'A listener of the event stream failed and was removed'
+    this.emit({ type: 'error', message, error })
   }
 
   on(listener: (event: ServiceEvent) => void): Release {

@@ -205,8 +205,9 @@ function part(connection: Connection, phase: Phase): void {
   linger(connection)
 }
 
-/** Answers what has no head yet; where one was sent, the whole connection is cut. */
+/** Answers what has no head yet; where one was sent, the whole connection is cut. A commit keeps its answer until the cleanups end. */
 function refuseAll(connection: Connection): void {
+  if (connection.exchanges.some((exchange) => exchange.committing)) return
   const unanswered = connection.exchanges.filter((exchange) => exchange.unanswered)
   const answered = unanswered.filter((exchange) => refuse(exchange))
   if (answered.length < unanswered.length) connection.socket.destroy()

@@ -178,11 +178,17 @@ export class Exchange {
   /** Is `error` what our own signal, or Node's streams, told the handler when its client left? */
   isInterruption(error: unknown): boolean {
     if (!this.#interruption) return false
-    const { code, cause } = (error ?? {}) as { code?: unknown; cause?: unknown }
+    const { cause } = (error ?? {}) as { cause?: unknown }
     const reason = this.#controller?.signal.reason as unknown
     if (reason !== undefined && (error === reason || cause === reason)) return true
-    return this.#interruption === 'gone' && typeof code === 'string' && GONE.has(code)
+    return this.#interruption === 'gone' && isGone(error)
   }
+
+  /**
+   * Its handler has answered, and what that answer stands for is being committed: at T2 it keeps its answer, since a client
+   * that is told 503 would ask again. Set by whoever commits.
+   */
+  committing = false
 
   /** Why it was answered or cut in the handler's place, once it was: what the handler does then reaches nobody. */
   get refused(): StewardError | undefined {
@@ -214,13 +220,14 @@ export class Exchange {
   #interrupted(): void {
     const { socket } = this.connection
     const { errored } = this.response
-    // Whoever wrote it gave it up with an error: a stream that broke
-    if (errored) {
+    // Whoever wrote it gave it up with an error: a stream that broke, unless it is the client that broke it
+    const isBroken = errored !== null && !isGone(errored)
+    if (isBroken) {
       this.fail(errored)
       this.tellFailed(errored)
     }
     // A FIN or an error came from there; otherwise the app or we ended it
-    const left = socket.readableEnded || socket.errored !== null
+    const left = !isBroken && (socket.readableEnded || socket.errored !== null)
     if (left && !this.#cut) this.connection.traffic.served.left++
     this.interrupt('gone')
   }
@@ -270,6 +277,12 @@ export class Exchange {
     this.#state = 'over'
     this.connection.forget(this)
   }
+}
+
+/** Is it what Node's streams tell when the other side has gone? */
+function isGone(error: unknown): boolean {
+  const { code } = (error ?? {}) as { code?: unknown }
+  return typeof code === 'string' && GONE.has(code)
 }
 
 /** One listener for all responses: `this` is the response, so that no request needs a function of its own. */

@@ -38,9 +38,12 @@ function failed(exchange: Exchange, error: unknown): void {
   exchange.fail(error)
   exchange.tellFailed(error, isStewardError(error) ? error.path : [])
   const { response } = exchange
-  // Ended whole before it threw: the client has its answer, or will have it
-  if (!answerFor(exchange, 500) && !response.writableEnded) response.destroy()
-  exchange.handlerSettled()
+  try {
+    // Ended whole before it threw: the client has its answer, or will have it
+    if (!answerFor(exchange, 500) && !response.writableEnded) response.destroy()
+  } finally {
+    exchange.handlerSettled()
+  }
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -130,8 +130,16 @@ class Hold implements Held {
 
   #keepEnd(args: unknown[]): ServerResponse {
     if (this.#end) return this.#response
+    const [chunk] = args
+    if (!isBody(chunk))
+      throw new TypeError(
+        `Cannot end the response with ${typeof chunk} as its body: give a string or bytes`,
+      )
     if (sizeOf(args) > this.#limit) this.#refuse()
-    this.#end = args
+    this.#end = args.filter((arg) => typeof arg !== 'function')
+    // Who waits for it inside the handler would wait for itself: it is called when the body has been taken
+    const callback = args.findLast((arg) => typeof arg === 'function')
+    if (callback) process.nextTick(callback as () => void)
     return this.#response
   }
 
@@ -194,4 +202,9 @@ function headSent(): Error {
   return Object.assign(new Error('Cannot write headers after they are sent to the client'), {
     code: 'ERR_HTTP_HEADERS_SENT',
   })
+}
+
+function isBody(chunk: unknown): boolean {
+  const isNone = chunk === undefined || chunk === null || typeof chunk === 'function'
+  return isNone || typeof chunk === 'string' || chunk instanceof Uint8Array
 }

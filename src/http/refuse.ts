@@ -38,6 +38,8 @@ export function answerFor(
   dropHold(response)
   if (response.headersSent || response.destroyed) return false
   clearHeaders(response)
+  // The app's own message belongs to its own status, and may be what could not be sent
+  response.statusMessage = ''
   const body = `${STATUS_CODES[status]}\n`
   const entity = {
     'Content-Type': 'text/plain; charset=utf-8',

@@ -145,7 +145,10 @@ async function orAborted(opening: Promise<void>, signal: AbortSignal | undefined
 function openMessage(path: readonly string[], error: unknown, others: number): string {
   const also = others > 0 ? ` (and ${others} more, in "errors")` : ''
   const way = path.length > 1 ? ` (${path.join(' → ')})` : ''
-  return `Cannot open "${path.at(-1)}"${way}: ${describeError(error)}${also}`
+  const head = `Cannot open "${path.at(-1)}"`
+  // Our own errors about an opening say so themselves
+  const said = describeError(error).replace(`${head}: `, '')
+  return `${head}${way}: ${said}${also}`
 }
 
 interface Unfinished {

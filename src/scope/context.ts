@@ -137,7 +137,9 @@ export class OpenContext implements Context {
 
   #use<Value>(value: Value): Promise<Used<Value>> {
     const own = this.#own
-    if (own.used) throw useTwice(this.step)
+    // Once it is open by what its opener gave, there is nothing to hand out
+    const isOpen = this.isOver && !this.aborted && !this.failure
+    if (own.used || isOpen) throw useTwice(this.step)
     const { promise, resolve, reject } = Promise.withResolvers<Used<Value>>()
     // The callback API may drop the promise; its rejection is known to the scope anyway
     promise.catch(() => {})

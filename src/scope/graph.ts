@@ -49,7 +49,9 @@ export class Graph {
   constructor(overrides: readonly Override[] = []) {
     const replacements = overrides.map(replacementOf)
     for (const replacement of replacements) {
-      this.#overrides.set(definitionOf(replacement.target)!, replacement)
+      const target = definitionOf(replacement.target)!
+      if (this.#overrides.has(target)) throw overriddenTwice(target)
+      this.#overrides.set(target, replacement)
     }
     this.#unused = new Set(replacements)
   }
@@ -279,5 +281,13 @@ export function captive(step: Step, dep: Pick): StewardError {
     'ERR_CAPTIVE',
     `Cannot open "${step.name}": it needs "${dep.step.name}", which is closed with its ${dep.step.kind.name}, but this ${step.kind.name} resource would still hold it; make "${step.name}" live shorter or "${dep.step.name}" longer`,
     { path: [step.name, dep.step.name] },
+  )
+}
+
+function overriddenTwice({ options: { name }, kind }: Definition): StewardError {
+  const what = name === undefined ? `a resource of the ${kind.name}` : `"${name}"`
+  return new StewardError(
+    'ERR_BAD_OPTION',
+    `Cannot replace ${what} twice in "with": take one of the two away`,
   )
 }

@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { describe, StewardError } from '../base/errors.ts'
 import type { Exchange } from '../http/exchange.ts'
+import type { Plan } from '../scope/graph.ts'
 import type { Resources } from '../scope/resource.ts'
 import type { FetchTransport } from './fetches.ts'
 import { isFetchApp, type FetchApp, type NodeListener, type ServedApp } from './service.ts'
-import { answerError, answerOf } from './thrown.ts'
+import { answerError, answerOf, isResponse } from './thrown.ts'
 import { PlanFor, Visit, type Host } from './visit.ts'
 
 const VISIT = Symbol('steward.visit')
@@ -72,7 +73,7 @@ function fetchAnswers(app: FetchApp, every: PlanFor | undefined): FetchAnswer {
     try {
       const response = app.fetch(request, env as never, visit as never)
       if (response instanceof Promise) return settled(response, visit)
-      return response ?? failed(visit, noResponse(response))
+      return isResponse(response) ? response : failed(visit, noResponse(response))
     } catch (error) {
       return failed(visit, error)
     }
@@ -80,7 +81,7 @@ function fetchAnswers(app: FetchApp, every: PlanFor | undefined): FetchAnswer {
   if (!every) return answer
   return async (visit, request, env) => {
     try {
-      await openEvery(visit, every)
+      await openEvery(visit, every.in(visit.host.app))
     } catch (error) {
       return failed(visit, error)
     }
@@ -88,9 +89,8 @@ function fetchAnswers(app: FetchApp, every: PlanFor | undefined): FetchAnswer {
   }
 }
 
-/** @throws an opener's own error */
-async function openEvery(visit: Visit, every: PlanFor): Promise<void> {
-  const plan = every.in(visit.host.app)
+/** Opens what is wanted for every request. @throws an opener's own error */
+export async function openEvery(visit: Visit, plan: Plan): Promise<void> {
   try {
     await visit.open(plan)
   } catch (error) {
@@ -100,7 +100,7 @@ async function openEvery(visit: Visit, every: PlanFor): Promise<void> {
 
 function settled(response: Promise<Response>, visit: Visit): Promise<Response> {
   return response.then(
-    (settled) => settled ?? failed(visit, noResponse(settled)),
+    (settled) => (isResponse(settled) ? settled : failed(visit, noResponse(settled))),
     (error: unknown) => failed(visit, error),
   )
 }
@@ -126,22 +126,40 @@ function listenerAnswers(
   return (request, response, exchange) => {
     const visit = new Visit(host, exchange, request)
     ;(request as { [VISIT]?: Visit })[VISIT] = visit
-    return every ? openFirst(visit, every, [app, request, response]) : app(request, response)
+    const result = every
+      ? openFirst(visit, every, [app, request, response])
+      : app(request, response)
+    if (!(result instanceof Promise)) return checkGiven(result, response)
+    return result.then((given) => checkGiven(given, response))
   }
+}
+
+/** A factory that nobody called, or a fetch handler, looks like a listener; its requests would hang without a word. */
+function checkGiven(given: unknown, response: ServerResponse): unknown {
+  if (response.headersSent || response.writableEnded) return given
+  if (isResponse(given)) {
+    throw new TypeError(
+      'Cannot answer: the listener gave a Response; export an object with fetch: export default { fetch }',
+    )
+  }
+  if (!isFetchApp(given)) return given
+  throw new TypeError(
+    `Cannot answer: the listener gave ${describe(given)}, which is an app; export the app itself: export default await createApp()`,
+  )
 }
 
 async function openFirst(
   visit: Visit,
   every: PlanFor,
   [app, request, response]: [NodeListener, IncomingMessage, ServerResponse],
-): Promise<void> {
+): Promise<unknown> {
   visit.response = response
   try {
-    await openEvery(visit, every)
+    await openEvery(visit, every.in(visit.host.app))
   } catch (error) {
     return answerError(error, visit, response)
   }
-  await app(request, response)
+  return app(request, response)
 }
 
 const nothingToServe: Answering = {

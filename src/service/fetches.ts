@@ -130,6 +130,9 @@ export class FetchTransport implements Transport {
     this.#controller.abort(reason)
   }
 
+  /** Nobody answers in the place of a `fetch` handler; for those who commit, as over HTTP. */
+  committing = false
+
   get refused(): StewardError | undefined {
     return this.#refused
   }
@@ -236,10 +239,12 @@ function followed(
   { over, failed }: Following,
 ): ReadableStream<Uint8Array> {
   const reader = body.getReader()
+  let isCancelled = false
   const source: UnderlyingSource<Uint8Array> = {
     async pull(controller) {
       try {
         const { done, value } = await reader.read()
+        if (isCancelled) return
         if (!done) return controller.enqueue(value)
         await over()
         controller.close()
@@ -250,6 +255,7 @@ function followed(
       }
     },
     async cancel(reason) {
+      isCancelled = true
       await reader.cancel(reason).catch(failed)
       await over()
     },

@@ -106,17 +106,20 @@ export class ServiceRun implements Running {
     return this.#closed.promise
   }
 
-  /** For the doors: the app scope, and the calls of `fetch`. */
+  // For the doors: the app scope, what is opened for each request, the calls of `fetch`, the events
+
   get app(): App {
     return this.#app
   }
 
-  /** For the doors. */
+  get everyRequest(): Resources | undefined {
+    return this.#definition.everyRequest
+  }
+
   get fetches(): Fetches {
     return this.#fetches
   }
 
-  /** For the doors. */
   get emit(): EventStream['emit'] {
     return this.#events.emit
   }

@@ -1,6 +1,18 @@
 import { STATUS_CODES, type ServerResponse } from 'node:http'
 import type { Visit } from './visit.ts'
 
+/**
+ * Is it a response in the web's sense? Not `instanceof`: adapters replace the global class, and a proxied answer may come
+ * from another one.
+ */
+export function isResponse(value: unknown): value is Response {
+  if (typeof value !== 'object' || value === null) return false
+  const { status, headers, arrayBuffer } = value as Partial<Response>
+  return (
+    typeof status === 'number' && typeof headers === 'object' && typeof arrayBuffer === 'function'
+  )
+}
+
 /** What an error may say about its answer: as Hono's `HTTPException` and our own do, or as those of http-errors. */
 interface Answerable {
   readonly getResponse?: () => Response
@@ -10,8 +22,17 @@ interface Answerable {
   readonly message?: unknown
 }
 
-/** The answer that an error brings with it; `undefined` when it says nothing about that. */
+/** The answer that an error brings with it; `undefined` when it says nothing about that, or nothing that can be used. */
 export function answerOf(error: unknown): Response | undefined {
+  try {
+    const answer = answerIn(error)
+    return isResponse(answer) ? answer : undefined
+  } catch {
+    return undefined // a getter or getResponse() that throws: the error itself is what is told
+  }
+}
+
+function answerIn(error: unknown): Response | undefined {
   if (typeof error !== 'object' || error === null) return undefined
   const { getResponse, status, expose, message } = error as Answerable
   if (typeof getResponse === 'function') return getResponse.call(error)

@@ -22,6 +22,8 @@ export interface Transport {
   readonly signal: AbortSignal
   /** Why it was answered or cut in the handler's place, once it was: what the handler does then reaches nobody. */
   readonly refused: StewardError | undefined
+  /** Set while what the handler has answered is being committed: the answer is kept, whatever the budget says. */
+  committing: boolean
   waitUntil(work: Promise<unknown>): void
   whenOver(close: WhenOver): void
   /** It did not go well, though it may be answered. The first error counts. */

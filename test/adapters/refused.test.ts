@@ -48,3 +48,29 @@ describe('a request that was answered in its handler’s place', () => {
     })
   }
 })
+
+describe('a commit that is under way when the grace is spent', () => {
+  for (const [door, appWith] of Object.entries(doors)) {
+    it(`R11 H10 keeps its answer through ${door}: a client that was told 503 would ask again`, async () => {
+      const [gate, commit] = [new Gate(), new Gate()]
+      const { resource: tx, endings, closed } = watchedHandler(() => commit.opened)
+      gate.open()
+      const refusing = new Gate()
+      const running = await serve(service({ app: appWith(tx, gate), gracefulTimeout: '2s' }), {
+        ...quietly,
+        // Emitted once the accept queue is empty, after those who have no answer were refused
+        on: ({ type }) => type === 'listener.closed' && refusing.open(),
+      })
+      const asked = fetch(`${running.url}/orders`, { method: 'POST' })
+      await within(5_000, closed.reached(1), 'the commit')
+      const forced = running.force()
+      await within(5_000, refusing.opened, 'the refusals')
+      commit.open()
+      const response = await within(5_000, asked, 'the answer')
+      const { clean, served } = await forced
+      assert.equal(response.status, 201)
+      assert.deepEqual(endings, [{ ok: true, status: 201 }])
+      assert.deepEqual([clean, served.cut], [true, 0])
+    })
+  }
+})
