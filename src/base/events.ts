@@ -86,8 +86,9 @@ export class EventStream implements Events {
     for (const listener of this.#listeners) {
       try {
         const result: unknown = listener(event)
-        if (result instanceof Promise)
+        if (result instanceof Promise) {
           result.catch((error: unknown) => this.#remove(listener, error))
+        }
       } catch (error) {
         this.#remove(listener, error)
       }

@@ -131,15 +131,16 @@ class Hold implements Held {
   #keepEnd(args: unknown[]): ServerResponse {
     if (this.#end) return this.#response
     const [chunk] = args
-    if (!isBody(chunk))
+    if (!isBody(chunk)) {
       throw new TypeError(
         `Cannot end the response with ${typeof chunk} as its body: give a string or bytes`,
       )
+    }
     if (sizeOf(args) > this.#limit) this.#refuse()
     this.#end = args.filter((arg) => typeof arg !== 'function')
     // Who waits for it inside the handler would wait for itself: it is called when the body has been taken
     const callback = args.findLast((arg) => typeof arg === 'function')
-    if (callback) process.nextTick(callback as () => void)
+    if (callback) process.nextTick(callback)
     return this.#response
   }
 

@@ -82,7 +82,6 @@ describe('a fetch app', () => {
       },
     }
     const fetch = async (): Promise<Response> => {
-      // oxlint-disable-next-line no-throw-literal -- whatever is thrown is told
       throw error
     }
     const { status, failures } = await ask({ fetch })
