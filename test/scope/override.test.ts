@@ -119,10 +119,11 @@ describe('an override that replaces nothing', () => {
     assert.match((error.errors[1] as Error).message, /stands on "own" of the request/)
   })
 
-  it('is also one that another override hides', async () => {
-    const one = perApp(() => 1)
+  it('is also one of two for the same resource: neither is taken', async () => {
+    const one = perApp(() => 1, { name: 'one' })
     const error = await stewardErrorOf(open({ one }, { with: [fake(one, 2), fake(one, 3)] }))
-    assert.equal(error.code, 'ERR_OVERRIDE_UNUSED')
+    assert.equal(error.code, 'ERR_BAD_OPTION')
+    assert.match(error.message, /^Cannot replace "one" twice in "with"/)
   })
 })
 
