@@ -119,11 +119,11 @@ async function injectHandler({ c, next, visit, plan }: Injecting): Promise<void>
     // A handler scope is open now: it is nested in that
     await injectInto({ c, next, visit, plan })
   } catch (error) {
-    await endFailed(visit, scope, { ok: false, error })
+    await visit.endFailed(scope, { ok: false, error })
     throw error
   }
   const ending = endingOf(c, visit)
-  if (!ending.ok) return endFailed(visit, scope, ending)
+  if (!ending.ok) return visit.endFailed(scope, ending)
   visit.leaveHandler()
   visit.transport.committing = true
   try {
@@ -147,16 +147,6 @@ function endingOf(c: Context, { transport: { refused } }: Visit): Ending {
   const { error, res } = c
   const { status } = res
   return error === undefined ? { ok: status < 400, status } : { ok: false, status, error }
-}
-
-/** The answer has been decided by the failure itself: what the closing adds goes to the log. */
-async function endFailed(visit: Visit, scope: Scope, ending: Ending): Promise<void> {
-  visit.leaveHandler()
-  try {
-    await scope.end(ending)
-  } catch (error) {
-    visit.tell('Closing the handler scope failed', error)
-  }
 }
 
 /** What tells of an answer that is not to be given after all, or hands something out with it. */

@@ -98,8 +98,7 @@ async function inHandlerScope(
   try {
     await inScope(injecting)
   } catch (error) {
-    visit.leaveHandler()
-    await endQuietly(visit, scope, { ok: false, error })
+    await visit.endFailed(scope, { ok: false, error })
     held.discard()
     throw error
   }
@@ -112,9 +111,9 @@ async function endAndRelease(visit: Visit, scope: Scope, held: Held): Promise<vo
   const known = status === undefined ? {} : { status }
   // A client that was told 503 in the handler's place must not find its work done
   const { refused } = visit.transport
-  if (refused) return endQuietly(visit, scope, { ok: false, status: 503, error: refused })
+  if (refused) return visit.endFailed(scope, { ok: false, status: 503, error: refused })
   if (status !== undefined && status >= 400) {
-    await endQuietly(visit, scope, { ok: false, ...known })
+    await visit.endFailed(scope, { ok: false, ...known })
     return held.release()
   }
   visit.transport.committing = true
@@ -126,15 +125,6 @@ async function endAndRelease(visit: Visit, scope: Scope, held: Held): Promise<vo
     throw error
   } finally {
     visit.transport.committing = false
-  }
-}
-
-/** The answer has been decided already: what the closing adds goes to the log. */
-async function endQuietly(visit: Visit, scope: Scope, ending: Ending): Promise<void> {
-  try {
-    await scope.end(ending)
-  } catch (error) {
-    visit.tell('Closing the handler scope failed', error)
   }
 }
 

@@ -141,10 +141,16 @@ export class Visit {
     return error.error
   }
 
-  /** Tells that a close failed after the answer had been decided. */
-  tell(message: string, error: unknown): void {
-    const { method, url } = this.request
-    this.host.emit({ type: 'error', message: `${message} for ${method} ${url.pathname}`, error })
+  /** Ends a handler scope that did not go well. The answer has been decided by that: what the closing adds is told as an error. */
+  async endFailed(scope: Scope, ending: Ending): Promise<void> {
+    this.leaveHandler()
+    try {
+      await scope.end(ending)
+    } catch (error) {
+      const { method, url } = this.request
+      const message = `Closing the handler scope failed for ${method} ${url.pathname}`
+      this.host.emit({ type: 'error', message, error })
+    }
   }
 }
 
