@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs'
 import type { Release, World } from '../base/world.ts'
 
 /** What signals and lost errors are told to. */
@@ -51,6 +52,7 @@ export class ProcessGuard {
   #count = new SignalCount()
   #unlistenSignals: Release | undefined
   #unlistenErrors: Release | undefined
+  #unlistenExit: Release | undefined
   /** What asked the process to end, once something has. */
   #asked: string | undefined
 
@@ -67,6 +69,7 @@ export class ProcessGuard {
   /** Guards one more. */
   add(guarded: Guarded): void {
     this.#guarded.add(guarded)
+    this.#unlistenExit ??= listen(['exit'], (code) => tellUnclosed(code as number))
     this.#listen()
   }
 
@@ -79,6 +82,8 @@ export class ProcessGuard {
   remove(guarded: Guarded): string | undefined {
     this.#guarded.delete(guarded)
     if (this.#guarded.size > 0) return undefined
+    this.#unlistenExit?.()
+    this.#unlistenExit = undefined
     if (!this.#fallback) {
       this.#unlistenErrors?.()
       this.#unlistenErrors = undefined
@@ -124,6 +129,20 @@ export class ProcessGuard {
   #told(): Guarded[] {
     if (this.#guarded.size > 0) return [...this.#guarded]
     return this.#fallback ? [this.#fallback] : []
+  }
+}
+
+const UNCLOSED =
+  'steward: the process has ended while it served: nothing was closed; call running.stop() in the place of process.exit()\n'
+
+/** Somebody has called `process.exit` while something was served: that cuts, so the code is not 0. */
+function tellUnclosed(code: number): void {
+  if (code !== 0) return
+  process.exitCode = 1
+  try {
+    writeSync(2, UNCLOSED)
+  } catch {
+    // Nobody reads it; the code remains
   }
 }
 

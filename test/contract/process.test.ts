@@ -136,6 +136,17 @@ describe('exit codes', together, () => {
     }
   })
 
+  it('P2 is never 0 when the app ends the process itself while it serves', async () => {
+    using program = Program.serve('busy.ts')
+    using client = await program.connect()
+    client.request('GET /exit')
+    assert.deepEqual(await program.exit(), unclean)
+    assert.match(
+      program.stderr,
+      /^steward: the process has ended while it served: nothing was closed/m,
+    )
+  })
+
   it('P2 is 143 or 130 on request, but only after a clean stop', async () => {
     const codes = [['SIGTERM', ''], ['SIGINT', ''], ['SIGTERM', 'throws']] as const // oxfmt-ignore
     const exits = codes.map(async ([signal, HOOK]) => {

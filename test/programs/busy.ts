@@ -53,6 +53,7 @@ const app = new Hono()
     block('handler')
     return c.text('unblocked')
   })
+  .get('/exit', () => process.exit(0))
   .get('/throw', (c) => {
     lost('nobody caught this')
     return c.text('thrown')
