@@ -3,14 +3,12 @@ import type { Visit } from './visit.ts'
 
 /**
  * Is it a response in the web's sense? Not `instanceof`: adapters replace the global class, and a proxied answer may come
- * from another one.
+ * from another one. Nor by its `headers`: asking a light response for them makes them, 6 % of a request's time.
  */
 export function isResponse(value: unknown): value is Response {
   if (typeof value !== 'object' || value === null) return false
-  const { status, headers, arrayBuffer } = value as Partial<Response>
-  return (
-    typeof status === 'number' && typeof headers === 'object' && typeof arrayBuffer === 'function'
-  )
+  const { status, arrayBuffer } = value as Partial<Response>
+  return typeof status === 'number' && typeof arrayBuffer === 'function'
 }
 
 /** What an error may say about its answer: as Hono's `HTTPException` and our own do, or as those of http-errors. */
