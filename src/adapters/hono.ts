@@ -129,11 +129,11 @@ async function injectHandler({ c, next, visit, plan }: Injecting): Promise<void>
   try {
     const ended = scope.end(ending)
     if (ended) await ended
+    // It stays set: what comes between here and the head, an outer middleware, must not lose the answer either
   } catch (error) {
+    visit.transport.committing = false
     withdrawAnswer(c)
     throw error
-  } finally {
-    visit.transport.committing = false
   }
 }
 

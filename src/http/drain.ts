@@ -207,7 +207,7 @@ function part(connection: Connection, phase: Phase): void {
 
 /** Answers what has no head yet; where one was sent, the whole connection is cut. A commit keeps its answer until the cleanups end. */
 function refuseAll(connection: Connection): void {
-  if (connection.exchanges.some((exchange) => exchange.committing)) return
+  if (connection.exchanges.some((exchange) => exchange.keepsAnswer)) return
   const unanswered = connection.exchanges.filter((exchange) => exchange.unanswered)
   const answered = unanswered.filter((exchange) => refuse(exchange))
   if (answered.length < unanswered.length) connection.socket.destroy()

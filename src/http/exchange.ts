@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { OutgoingMessage, type IncomingMessage, type ServerResponse } from 'node:http'
 import { StewardError } from '../base/errors.ts'
 import type { Connection } from './connections.ts'
 
@@ -184,11 +184,17 @@ export class Exchange {
     return this.#interruption === 'gone' && isGone(error)
   }
 
-  /**
-   * Its handler has answered, and what that answer stands for is being committed: at T2 it keeps its answer, since a client
-   * that is told 503 would ask again. Set by whoever commits.
-   */
+  /** What its answer stands for is being committed, or has been. Set by whoever commits. */
   committing = false
+
+  /**
+   * Must it keep its answer at T2? While what it stands for is committed and the head has not left: a client that is told
+   * 503 would ask again.
+   */
+  get keepsAnswer(): boolean {
+    // The real one: a held response says that its head was sent
+    return this.committing && !Reflect.get(OutgoingMessage.prototype, 'headersSent', this.response)
+  }
 
   /** Why it was answered or cut in the handler's place, once it was: what the handler does then reaches nobody. */
   get refused(): StewardError | undefined {

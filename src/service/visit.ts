@@ -22,7 +22,7 @@ export interface Transport {
   readonly signal: AbortSignal
   /** Why it was answered or cut in the handler's place, once it was: what the handler does then reaches nobody. */
   readonly refused: StewardError | undefined
-  /** Set while what the handler has answered is being committed: the answer is kept, whatever the budget says. */
+  /** Set when what the handler has answered is being committed: until its head has left, the answer is kept at T2. */
   committing: boolean
   waitUntil(work: Promise<unknown>): void
   whenOver(close: WhenOver): void

@@ -74,3 +74,29 @@ describe('a commit that is under way when the grace is spent', () => {
     })
   }
 })
+
+describe('a commit that has ended when the grace is spent', () => {
+  it('R11 H10 keeps its answer while an outer middleware of Hono still works on it', async () => {
+    const { resource: tx, endings } = watchedHandler()
+    const [committed, refusing, outer] = [new Gate(), new Gate(), new Gate()]
+    const app = new Hono()
+      .use(async (_c, next) => {
+        await next()
+        committed.open()
+        await outer.opened
+      })
+      .post('/orders', injectHono({ tx }), (c) => c.text('ordered', 201))
+    const running = await serve(service({ app, gracefulTimeout: '2s' }), {
+      ...quietly,
+      on: ({ type }) => type === 'listener.closed' && refusing.open(),
+    })
+    const asked = fetch(`${running.url}/orders`, { method: 'POST' })
+    await within(5_000, committed.opened, 'the commit')
+    const forced = running.force()
+    await within(5_000, refusing.opened, 'the refusals')
+    outer.open()
+    assert.equal((await within(5_000, asked, 'the answer')).status, 201)
+    assert.deepEqual(endings, [{ ok: true, status: 201 }])
+    assert.equal((await forced).clean, true)
+  })
+})

@@ -21,7 +21,7 @@ describe('examples/lockfile', () => {
     assert.equal(existsSync(file), false)
   })
 
-  it('tells a second process whose it is, and leaves it alone', async () => {
+  it('R21 tells a second process whose it is, and leaves it alone', async () => {
     using folder = temporaryFolder()
     const env = { LOCK_FILE: join(folder.path, 'lock') }
     await using holder = new Spawned(MODULE, { env })
