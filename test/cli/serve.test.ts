@@ -158,9 +158,11 @@ describe('steward serve', { concurrency: 2 }, () => {
   })
 
   it('is a pleasure to watch on a terminal', async () => {
-    const command = `${process.execPath} ${MAIN} serve test/programs/busy.ts --port 0 --graceful-timeout 3s`
+    // `exec`: the terminal’s signal goes to every process on it, and a shell between would end by it
+    const command = `exec ${process.execPath} ${MAIN} serve test/programs/busy.ts --port 0 --graceful-timeout 3s`
     const terminal = spawn('script', ['-qec', command, '/dev/null'], {
       cwd: root,
+      env: { ...process.env, SHELL: '/bin/sh' },
       stdio: ['pipe', 'pipe', 'inherit'],
     })
     let screen = ''
