@@ -16,6 +16,19 @@ export interface Served {
   cut: number
   /** Clients that left before their response was complete. */
   left: number
+  /** Requests that a stop turned away with 503, as it was told to: their handler did not run. */
+  refused: number
+}
+
+/** What several have served together. */
+export function sumOf(first: Served | undefined, second: Served): Served {
+  if (!first) return { ...second }
+  return {
+    requests: first.requests + second.requests,
+    cut: first.cut + second.cut,
+    left: first.left + second.left,
+    refused: first.refused + second.refused,
+  }
 }
 
 /** How long each stage of a stop took, in milliseconds. */
@@ -48,7 +61,16 @@ export type ServiceEvent =
   | { type: 'service.draining' }
   | { type: 'listener.closed' }
   | { type: 'drain.waiting'; for: readonly Waiting[] }
-  | { type: 'request.cut'; method: string; url: string; age: number; answered: boolean }
+  | {
+      type: 'request.cut'
+      method: string
+      url: string
+      age: number
+      /** Was it answered 503 in the handler's place? */
+      answered: boolean
+      /** How much of its response was handed to the kernel; absent where that is not known. */
+      bytes?: number | undefined
+    }
   | { type: 'handler.abandoned'; method: string; url: string; age: number }
   | { type: 'request.failed'; method: string; url: string; path: readonly string[]; error: unknown }
   | { type: 'drain.ended'; served: Served }

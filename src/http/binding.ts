@@ -34,8 +34,8 @@ export async function bind(target: BindTarget): Promise<Binding> {
 }
 
 /** A URL with an address as it is: IPv6 in brackets, and no other name for "all interfaces". */
-export function urlOf(address: string, port: number): string {
-  return `http://${address.includes(':') ? `[${address}]` : address}:${port}`
+export function urlOf(address: string, port: number, scheme: 'http' | 'https' = 'http'): string {
+  return `${scheme}://${address.includes(':') ? `[${address}]` : address}:${port}`
 }
 
 async function bindAddress(host: string, port: number): Promise<Binding> {

@@ -1,31 +1,27 @@
+import type { ServerHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
-import type { Emit, Served, Waiting } from '../base/events.ts'
-import type { World } from '../base/world.ts'
 import type { Exchange } from './exchange.ts'
+import type { Traffic } from './traffic.ts'
 
 /**
  * What may still happen on a connection:
  *
  * ```
- *  open ── half-closed, after its last response or by a drain ──▶ lingering ── closed ──▶ gone
- *    └───────────────────────────── closed ────────────────────────────────────────────────▲
+ *  handshaking ── TLS agreed ──▶ open ── half-closed, after its last response or by a drain ──▶ lingering ── closed ──▶ gone
+ *       │                          └──────────────────────────── closed ─────────────────────────────────────────────────▲
+ *       └─────────────────────────────────────────────────────── closed ─────────────────────────────────────────────────┘
  * ```
  *
- * Only on an `open` one a request reaches a handler.
+ * Without TLS it begins `open`. Only on an `open` one a request reaches a handler.
  */
-export type ConnectionState = 'open' | 'lingering' | 'gone'
+export type ConnectionState = 'handshaking' | 'open' | 'lingering' | 'gone'
 
 /**
- * What a connection is doing: `busy` while a handler is out or a response not wholly handed to the kernel; `fresh`: nothing has
- * arrived on it yet; `receiving` a part of a request that no handler waits for; `idle` between requests; `leaving`.
+ * What a connection is doing: `busy` while a handler is out, a response not wholly handed to the kernel, or the connection
+ * upgraded to another protocol; `fresh`: nothing has arrived on it yet, or its handshake is under way; `receiving` a part of a
+ * request that no handler waits for; `idle` between requests; `leaving`.
  */
 export type Phase = 'busy' | 'fresh' | 'receiving' | 'idle' | 'leaving'
-
-/**
- * How far a stop has come: `stopping` from its first moment, `spent` when signals have been aborted, `refusing` when nothing
- * reaches a handler any more.
- */
-export type Stage = 'serving' | 'stopping' | 'spent' | 'refusing'
 
 const CONNECTION = Symbol('steward.connection')
 
@@ -33,14 +29,24 @@ interface Carrier {
   [CONNECTION]?: Connection
 }
 
-/** The connection of a socket; `undefined` when it did not come through an `HttpServer`. */
-export function connectionOf(socket: Socket): Connection | undefined {
+/** The connection of a socket, or of an HTTP/2 session; `undefined` when it did not come through a server of ours. */
+export function connectionOf(socket: Socket | ServerHttp2Session): Connection | undefined {
   return (socket as Carrier)[CONNECTION]
+}
+
+/** What a connection has become that no longer speaks HTTP. */
+export interface Upgraded {
+  readonly method: string
+  readonly path: string
+  readonly since: number
 }
 
 /** One socket and what is under way on it; held by its `Traffic` until the socket is closed and nothing is under way. */
 export class Connection {
-  readonly socket: Socket
+  /** What was accepted. */
+  readonly raw: Socket
+  /** What requests come over: with TLS, the encrypted socket once its handshake is over. */
+  socket: Socket
   readonly traffic: Traffic
   /** When it was accepted, on the world's clock. */
   readonly since: number
@@ -50,26 +56,52 @@ export class Connection {
   quietSince: number
   /** When a drain first saw that a part of a request had come; `undefined` while none is seen. */
   receivingSince: number | undefined = undefined
-  state: ConnectionState = 'open'
+  state: ConnectionState
+  /** Its HTTP/2 session, when it speaks that. */
+  session: ServerHttp2Session | undefined = undefined
+  upgraded: Upgraded | undefined = undefined
 
-  constructor(socket: Socket, traffic: Traffic) {
+  constructor(socket: Socket, traffic: Traffic, state: ConnectionState) {
+    this.raw = socket
     this.socket = socket
     this.traffic = traffic
+    this.state = state
     this.since = traffic.world.now()
     this.quietSince = this.since
+    ;(socket as Carrier)[CONNECTION] = this
+  }
+
+  /** Its handshake is over: requests come over `socket` from now on. */
+  secured(socket: Socket): void {
+    this.socket = socket
+    if (this.state === 'handshaking') this.state = 'open'
+    ;(socket as Carrier)[CONNECTION] = this
+  }
+
+  /** It speaks HTTP/2. */
+  began(session: ServerHttp2Session): void {
+    this.session = session
+    ;(session as Carrier)[CONNECTION] = this
   }
 
   /** What it is doing; `between` holds the sockets of the server that are between requests. */
   phase(between: ReadonlySet<Socket>): Phase {
     if (this.state === 'lingering' || this.state === 'gone') return 'leaving'
-    if (this.exchanges.some(isBusy)) return 'busy'
-    if (this.socket.bytesRead === 0) return 'fresh'
+    if (this.upgraded || this.exchanges.some(isBusy)) return 'busy'
+    if (this.state === 'handshaking' || !this.hasSpoken) return 'fresh'
+    if (this.session) return this.session.closed ? 'leaving' : 'idle'
     return between.has(this.socket) ? 'idle' : 'receiving'
+  }
+
+  /** Has anything of a request ever arrived? */
+  get hasSpoken(): boolean {
+    return this.session ? this.session.state.lastProcStreamID !== 0 : this.socket.bytesRead > 0
   }
 
   /** May a request that has just arrived reach a handler? Not behind a response that says `Connection: close`. */
   get open(): boolean {
     if (this.state !== 'open') return false
+    if (this.session) return true
     const before = this.exchanges.at(-1)
     return before === undefined || !saysClose(before)
   }
@@ -85,7 +117,13 @@ export class Connection {
     // The rest of a body that nobody reads would hold back what comes after it
     exchange.request.resume()
     this.quietSince = this.traffic.world.now()
-    this.traffic.changed?.()
+    this.traffic.answered(this)
+  }
+
+  /** Ends it at once, whatever is under way. */
+  destroy(): void {
+    this.session?.destroy()
+    this.raw.destroy()
   }
 
   /** Nothing of an exchange is under way any more. */
@@ -93,88 +131,8 @@ export class Connection {
     const { exchanges } = this
     if (this.isLast(exchange)) exchanges.pop()
     else exchanges.splice(exchanges.indexOf(exchange), 1)
-    if (this.state === 'gone' && exchanges.length === 0) this.traffic.forget(this)
-    else if (this.traffic.stage !== 'serving') this.traffic.changed?.()
+    this.traffic.ended(this)
   }
-}
-
-/** All that is under way in a server: its connections with their exchanges, and the background work of these. */
-export class Traffic {
-  readonly emit: Emit
-  readonly world: World
-  /** The sockets that are between requests. */
-  readonly between: () => ReadonlySet<Socket>
-  readonly served: Served = { requests: 0, cut: 0, left: 0 }
-  readonly connections: Set<Connection> = new Set()
-  /** What `waitUntil` was given and has not settled. */
-  readonly background: Set<{ exchange: Exchange; since: number }> = new Set()
-  /** Connections accepted so far. */
-  accepted = 0
-  stage: Stage = 'serving'
-  /** Called when something has ended, while a stop is under way: set by the drain. */
-  changed: (() => void) | undefined = undefined
-
-  constructor(emit: Emit, world: World, between: () => ReadonlySet<Socket>) {
-    this.emit = emit
-    this.world = world
-    this.between = between
-  }
-
-  /** Takes a socket that was just accepted; it is forgotten when it has closed and nothing on it is under way. */
-  track(socket: Socket): Connection {
-    const connection = new Connection(socket, this)
-    ;(socket as Carrier)[CONNECTION] = connection
-    this.accepted++
-    this.connections.add(connection)
-    socket.on('close', onSocketClosed)
-    return connection
-  }
-
-  /** A connection is gone, and so is all that was under way on it. */
-  forget(connection: Connection): void {
-    this.connections.delete(connection)
-    this.changed?.()
-  }
-
-  /** Every exchange that is under way. */
-  *exchanges(): Generator<Exchange> {
-    for (const connection of this.connections) yield* connection.exchanges
-  }
-
-  /** Waits for background work; a rejection becomes an `error` event. */
-  await(exchange: Exchange, work: Promise<unknown>): void {
-    const entry = { exchange, since: this.world.now() }
-    const message = `Background work of ${exchange.name} failed`
-    const done = (): void => {
-      this.background.delete(entry)
-      this.changed?.()
-    }
-    this.background.add(entry)
-    Promise.resolve(work).then(done, (error: unknown) => {
-      this.emit({ type: 'error', message, error })
-      done()
-    })
-  }
-
-  /** What is under way; connections that only wait are listed from the moment of a stop. */
-  waiting(): Waiting[] {
-    const now = this.world.now()
-    const between = this.between()
-    const list: Waiting[] = []
-    for (const connection of this.connections) list.push(...waitingOn(connection, between))
-    for (const { exchange, since } of this.background) {
-      list.push({ kind: 'background', what: exchange.name, age: now - since })
-    }
-    return list
-  }
-}
-
-/** One listener for all sockets, as with responses. */
-function onSocketClosed(this: Socket): void {
-  const connection = connectionOf(this)
-  if (!connection) return
-  connection.state = 'gone'
-  if (connection.exchanges.length === 0) connection.traffic.forget(connection)
 }
 
 function isBusy(exchange: Exchange): boolean {
@@ -184,17 +142,4 @@ function isBusy(exchange: Exchange): boolean {
 /** Was its head rendered with `Connection: close`, by whomever? Node keeps that in a field of its own. */
 function saysClose(exchange: Exchange): boolean {
   return (exchange.response as { _last?: boolean })._last === true
-}
-
-function waitingOn(connection: Connection, between: ReadonlySet<Socket>): Waiting[] {
-  const { exchanges, traffic, socket, since } = connection
-  if (exchanges.length > 0) return exchanges.map(waitingFor)
-  if (traffic.stage === 'serving' || connection.state === 'gone') return []
-  const what = `${socket.remoteAddress ?? 'a client'} (${connection.phase(between)})`
-  return [{ kind: 'connection', what, age: traffic.world.now() - since }]
-}
-
-function waitingFor(exchange: Exchange): Waiting {
-  const kind = exchange.unanswered ? 'request' : 'handler'
-  return { kind, what: exchange.name, age: exchange.age }
 }

@@ -1,12 +1,14 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Deadline } from '../base/deadline.ts'
 import type { Release } from '../base/world.ts'
-import type { Connection, Phase, Traffic } from './connections.ts'
+import type { Connection, Phase } from './connections.ts'
 import type { Exchange } from './exchange.ts'
+import { cutStream, goAway, streamOf } from './http2.ts'
 import { linger } from './linger.ts'
 import type { Listener } from './listener.ts'
 import { hasWholeHead } from './parsing.ts'
 import { refuse } from './refuse.ts'
+import type { Traffic } from './traffic.ts'
 
 /** The share of a stop's budget that a drain has. */
 export interface DrainLimits {
@@ -67,7 +69,12 @@ export class Drain {
 
   /** Resolves when nothing is under way any more, or `cleanup` has come. */
   async run(): Promise<void> {
+    this.#traffic.stage = 'draining'
     this.#traffic.changed = () => this.#changed()
+    // Those that are idle have their window first: what they send meanwhile is answered
+    for (const connection of this.#traffic.connections) {
+      if (connection.exchanges.length > 0) goAway(connection)
+    }
     this.#keepLimits()
     this.#lookAtAll()
     void this.#closeListener()
@@ -146,7 +153,7 @@ export class Drain {
   #dueOf(connection: Connection, phase: Phase): number {
     const { t1, idle } = this.#limits
     if (phase === 'busy' || phase === 'leaving') return Infinity
-    if (this.#traffic.stage !== 'stopping') return -Infinity
+    if (this.#traffic.stage !== 'draining') return -Infinity
     const [since, share] =
       phase === 'idle'
         ? [connection.quietSince, idle]
@@ -172,7 +179,7 @@ export class Drain {
 
   /** T1: who has not finished is told to. */
   #interrupt(): void {
-    if (this.#traffic.stage !== 'stopping') return
+    if (this.#traffic.stage !== 'draining') return
     this.#traffic.stage = 'spent'
     for (const exchange of this.#traffic.exchanges()) exchange.interrupt('spent')
     for (const { exchange } of this.#traffic.background) exchange.interrupt('spent')
@@ -193,25 +200,56 @@ export class Drain {
       const message = `Background work of ${exchange.name} was abandoned: the grace of the stop is spent`
       this.#traffic.emit({ type: 'warning', message })
     }
-    for (const { socket } of this.#traffic.connections) socket.destroy()
+    for (const connection of this.#traffic.connections) connection.destroy()
     this.#end()
   }
 }
 
 /** Half-closes a connection on which nothing is under way; half a head is answered 408. */
 function part(connection: Connection, phase: Phase): void {
-  const { socket } = connection
+  const { socket, state, session } = connection
+  if (session) return goAway(connection)
+  // Nobody is there yet to whom anything could be said
+  if (state === 'handshaking') return connection.destroy()
   if (phase === 'receiving' && !hasWholeHead(socket)) socket.write(REQUEST_TIMEOUT)
   linger(connection)
 }
 
 /** Answers what has no head yet; where one was sent, the whole connection is cut. A commit keeps its answer until the cleanups end. */
 function refuseAll(connection: Connection): void {
+  if (connection.upgraded) return cutUpgraded(connection)
+  if (connection.session) return refuseStreams(connection)
   if (connection.exchanges.some((exchange) => exchange.keepsAnswer)) return
   const unanswered = connection.exchanges.filter((exchange) => exchange.unanswered)
   const answered = unanswered.filter((exchange) => refuse(exchange))
   if (answered.length < unanswered.length) connection.socket.destroy()
   else if (unanswered.length === 0 && connection.exchanges.length > 0) linger(connection)
+}
+
+/** Every stream by itself; the connection ends after the last of them. */
+function refuseStreams(connection: Connection): void {
+  for (const exchange of connection.exchanges) {
+    if (exchange.keepsAnswer || !exchange.unanswered || refuse(exchange)) continue
+    const stream = streamOf(exchange.response)
+    if (stream) cutStream(stream)
+  }
+  goAway(connection)
+}
+
+/** Nobody has ended it in its own protocol. */
+function cutUpgraded(connection: Connection): void {
+  const { upgraded, traffic, socket } = connection
+  const { method, path: url, since } = upgraded!
+  traffic.served.cut++
+  traffic.emit({
+    type: 'request.cut',
+    method,
+    url,
+    age: traffic.world.now() - since,
+    answered: false,
+    bytes: socket.bytesWritten,
+  })
+  connection.destroy()
 }
 
 function abandon(exchange: Exchange): void {

@@ -1,6 +1,7 @@
 import { OutgoingMessage, type IncomingMessage, type ServerResponse } from 'node:http'
 import { StewardError } from '../base/errors.ts'
 import type { Connection } from './connections.ts'
+import { streamOf } from './http2.ts'
 
 /** What came of an exchange. */
 export interface Ended {
@@ -37,7 +38,13 @@ interface Carrier {
 }
 
 /** What reading a request, or writing a response, fails with when the client has gone. */
-const GONE = new Set(['ECONNRESET', 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE'])
+const GONE = new Set([
+  'ECONNRESET',
+  'EPIPE',
+  'ERR_STREAM_PREMATURE_CLOSE',
+  'ERR_HTTP2_STREAM_ERROR',
+  'ERR_HTTP2_SESSION_ERROR',
+])
 
 /** The exchange that a request belongs to; `undefined` for a request that did not come through an `HttpServer`. */
 export function exchangeOf(request: IncomingMessage): Exchange | undefined {
@@ -56,6 +63,8 @@ export class Exchange {
   readonly since: number
   /** The connection that it came on; outlives it. */
   readonly connection: Connection
+  /** How much had been sent on the connection before its response, in bytes. */
+  readonly #sentBefore: number
   #state: ExchangeState = 'running'
   #cut = false
   #failure: { error: unknown } | undefined = undefined
@@ -72,6 +81,7 @@ export class Exchange {
     this.response = response
     this.connection = connection
     this.since = connection.traffic.world.now()
+    this.#sentBefore = connection.session ? 0 : connection.socket.bytesWritten
     ;(request as Carrier)[EXCHANGE] = this
     response.on('close', onResponseClosed)
   }
@@ -112,6 +122,16 @@ export class Exchange {
     const url = this.request.url ?? ''
     const query = url.indexOf('?')
     return query < 0 ? url : url.slice(0, query)
+  }
+
+  /**
+   * How much of its response has been handed to the kernel, in bytes, its head included; of a pipelined one, with those before it.
+   * `undefined` over HTTP/2, where Node does not tell.
+   */
+  get bytes(): number | undefined {
+    const { session, socket } = this.connection
+    if (session) return undefined
+    return socket.bytesWritten - socket.writableLength - this.#sentBefore
   }
 
   /** Milliseconds since the request's head had arrived. */
@@ -192,8 +212,7 @@ export class Exchange {
    * 503 would ask again.
    */
   get keepsAnswer(): boolean {
-    // The real one: a held response says that its head was sent
-    return this.committing && !Reflect.get(OutgoingMessage.prototype, 'headersSent', this.response)
+    return this.committing && !hasLeft(this.response)
   }
 
   /** Why it was answered or cut in the handler's place, once it was: what the handler does then reaches nobody. */
@@ -224,16 +243,15 @@ export class Exchange {
   }
 
   #interrupted(): void {
-    const { socket } = this.connection
-    const { errored } = this.response
+    const stream = streamOf(this.response)
+    const errored = (stream ?? this.response).errored ?? null
     // Whoever wrote it gave it up with an error: a stream that broke, unless it is the client that broke it
     const isBroken = errored !== null && !isGone(errored)
     if (isBroken) {
       this.fail(errored)
       this.tellFailed(errored)
     }
-    // A FIN or an error came from there; otherwise the app or we ended it
-    const left = !isBroken && (socket.readableEnded || socket.errored !== null)
+    const left = !isBroken && (clientHasGone(this.connection) || (stream?.rstCode ?? 0) !== 0)
     if (left && !this.#cut) this.connection.traffic.served.left++
     this.interrupt('gone')
   }
@@ -289,6 +307,18 @@ export class Exchange {
 function isGone(error: unknown): boolean {
   const { code } = (error ?? {}) as { code?: unknown }
   return typeof code === 'string' && GONE.has(code)
+}
+
+/** A FIN or an error came from there; otherwise the app or we ended it. */
+function clientHasGone({ socket, raw }: Connection): boolean {
+  return socket.readableEnded || socket.errored !== null || raw.errored !== null
+}
+
+/** Has its head left? A held response says so, though it has not. */
+function hasLeft(response: ServerResponse): boolean {
+  const stream = streamOf(response)
+  if (stream) return stream.headersSent
+  return Reflect.get(OutgoingMessage.prototype, 'headersSent', response)
 }
 
 /** One listener for all responses: `this` is the response, so that no request needs a function of its own. */

@@ -7,15 +7,22 @@ const LINGER = 2_000
 /**
  * Half-closes a connection after what is still to be sent, and discards what comes until the client's FIN, 2 s at most.
  * A plain close with unread input makes the kernel reset the connection and drop the tail of the response (RFC 9112 §9.6).
+ * With TLS, `close_notify` goes before the FIN.
  */
 export function linger(connection: Connection): void {
   if (connection.state === 'lingering' || connection.state === 'gone') return
-  const { socket, traffic } = connection
+  connection.socket.end()
+  connection.socket.resume()
+  lingerOn(connection)
+}
+
+/** The same for one that somebody else half-closes. */
+export function lingerOn(connection: Connection): void {
+  if (connection.state === 'lingering' || connection.state === 'gone') return
+  const { raw, traffic } = connection
   connection.state = 'lingering'
-  socket.end()
-  socket.resume()
-  const release = traffic.world.timer(LINGER, () => socket.destroy())
-  socket.once('close', release)
+  const release = traffic.world.timer(LINGER, () => raw.destroy())
+  raw.once('close', release)
 }
 
 /** Makes Node linger where it would destroy the socket after a last response. Until the socket is closed. */

@@ -1,9 +1,9 @@
-import { Server } from 'node:http'
+import { Server as Http1Server } from 'node:http'
 import net from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Deadline } from '../base/deadline.ts'
 import type { Binding } from './binding.ts'
-import type { Traffic } from './connections.ts'
+import type { Traffic } from './traffic.ts'
 
 /** How many turns of the event loop must pass without a new connection; Node accepts one per turn. */
 const QUIET_TURNS = 5
@@ -13,19 +13,24 @@ const LONGEST_WAIT = 1_000
 
 /** A server's listener: what accepts connections, apart from those it has accepted. */
 export class Listener {
-  readonly #server: Server
+  readonly #acceptor: net.Server
+  readonly #http1: Http1Server | undefined
   readonly #traffic: Traffic
   #binding: Binding | undefined = undefined
 
-  constructor(server: Server, traffic: Traffic) {
-    this.#server = server
+  constructor(
+    { acceptor, http1 }: { acceptor: net.Server; http1: Http1Server | undefined },
+    traffic: Traffic,
+  ) {
+    this.#acceptor = acceptor
+    this.#http1 = http1
     this.#traffic = traffic
   }
 
   /** Begins to accept connections at a place; the listener gives it back when it closes. */
   async open(binding: Binding): Promise<void> {
     this.#binding = binding
-    await binding.listen(this.#server)
+    await binding.listen(this.#acceptor)
   }
 
   /** What was bound, as a URL; `undefined` before. */
@@ -56,11 +61,11 @@ export class Listener {
 
   /** Accepts no more, at once. Connections stay, and their timeouts too: `http.Server#close` would end both. */
   close(): void {
-    if (this.#server.listening) net.Server.prototype.close.call(this.#server)
+    if (this.#acceptor.listening) net.Server.prototype.close.call(this.#acceptor)
   }
 
-  /** Ends the server's own interval, once the last connection is gone: else it holds the server for ever. */
+  /** Ends the own interval of the server for HTTP/1.1, once the last connection is gone: else it holds the server for ever. */
   end(): void {
-    Server.prototype.close.call(this.#server)
+    if (this.#http1) Http1Server.prototype.close.call(this.#http1)
   }
 }

@@ -2,53 +2,72 @@ import { ServerResponse, STATUS_CODES } from 'node:http'
 import type { Exchange } from './exchange.ts'
 import { clearHeaders } from './head.ts'
 import { dropHold } from './hold.ts'
+import { answerStream, streamOf } from './http2.ts'
 
 /** The real ones, whatever a framework has wrapped around those of a response. */
 const { writeHead, end, destroy } = ServerResponse.prototype as {
-  writeHead(status: number, headers: Readonly<Record<string, string>>): ServerResponse
+  writeHead(status: number, headers: Headers): ServerResponse
   end(body: string): ServerResponse
   destroy(): ServerResponse
 }
 
+type Headers = Readonly<Record<string, string>>
+
 const RETRY_AFTER = { 'Retry-After': '1' }
 
 /**
- * Counts and names an exchange as cut, and answers it 503 in the app's place; `false` when a head was sent already, and its
- * connection has to be cut.
+ * Counts and names an exchange as cut, and answers it 503 in the app's place; `false` when a head was sent already, and it
+ * has to be cut.
  */
 export function refuse(exchange: Exchange): boolean {
-  const { request, path, age, connection } = exchange
+  const { request, path, age, bytes, connection } = exchange
   const first = exchange.cut()
   const answered = answerFor(exchange, 503, RETRY_AFTER)
   const method = request.method ?? ''
-  if (first) connection.traffic.emit({ type: 'request.cut', method, url: path, age, answered })
+  const cut = { method, url: path, age, answered, bytes }
+  if (first) connection.traffic.emit({ type: 'request.cut', ...cut })
   return answered
+}
+
+/** Answers a request 503 that came while the service stops, in the place of handing it to its handler. */
+export function turnAway(exchange: Exchange): void {
+  exchange.connection.traffic.served.refused++
+  answerFor(exchange, 503, RETRY_AFTER)
+  exchange.handlerSettled()
 }
 
 /**
  * Answers in the app's place, in plain text, if no head was sent yet, and detaches the response from the app: its later
  * writes do nothing and throw nothing. Returns `false`, and does nothing, when a head was sent.
  */
-export function answerFor(
-  exchange: Exchange,
-  status: number,
-  headers: Readonly<Record<string, string>> = {},
-): boolean {
+export function answerFor(exchange: Exchange, status: number, headers: Headers = {}): boolean {
   const { response } = exchange
   dropHold(response)
-  if (response.headersSent || response.destroyed) return false
-  clearHeaders(response)
-  // The app's own message belongs to its own status, and may be what could not be sent
-  response.statusMessage = ''
+  const stream = streamOf(response)
+  const isOpen = stream ? !stream.destroyed && !stream.closed : !response.destroyed
+  if (response.headersSent || !isOpen) return false
   const body = `${STATUS_CODES[status]}\n`
-  const entity = {
+  const whole = {
+    ...headers,
     'Content-Type': 'text/plain; charset=utf-8',
     'Content-Length': String(body.length),
   }
-  writeHead.call(response, status, { ...headers, ...entity })
-  end.call(response, body)
+  if (stream) answerStream(stream, status, { headers: whole, body })
+  else answer(response, status, { headers: whole, body })
   detach(response)
   return true
+}
+
+function answer(
+  response: ServerResponse,
+  status: number,
+  { headers, body }: { headers: Headers; body: string },
+): void {
+  clearHeaders(response)
+  // The app's own message belongs to its own status, and may be what could not be sent
+  response.statusMessage = ''
+  writeHead.call(response, status, headers)
+  end.call(response, body)
 }
 
 /** What a detached response answers to its app. */
@@ -74,7 +93,8 @@ const DETACHED = {
   },
   destroy(this: ServerResponse): ServerResponse {
     // Node itself destroys the responses of a connection that is gone
-    return this.socket && !this.socket.destroyed ? this : destroy.call(this)
+    if (streamOf(this) || (this.socket && !this.socket.destroyed)) return this
+    return destroy.call(this)
   },
 }
 

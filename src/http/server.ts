@@ -1,21 +1,25 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import { createServer as createHttp2Server } from 'node:http2'
+import type { AddressInfo, Server as NetServer, Socket } from 'node:net'
 import type { Emit, Served, Waiting } from '../base/events.ts'
-import { realWorld, type World } from '../base/world.ts'
+import type { Release, World } from '../base/world.ts'
+import { realWorld } from '../base/world.ts'
+import { acceptorFor } from './acceptor.ts'
 import { urlOf, type Binding } from './binding.ts'
-import { connectionOf, Traffic, type Connection } from './connections.ts'
+import type { Certificate } from './certificates.ts'
+import type { Connection } from './connections.ts'
 import { Drain, type DrainLimits } from './drain.ts'
-import { Exchange } from './exchange.ts'
+import type { Exchange } from './exchange.ts'
 import { handle, type Handler } from './handling.ts'
 import { Health, type HealthOptions } from './health.ts'
-import { markLast } from './last.ts'
-import { lingerAtEnd } from './linger.ts'
+import {
+  DEFAULT_LIMITS, http1Options, http2Options, limitServers, outlives, type Limits,
+} from './limits.ts' // oxfmt-ignore
 import { Listener } from './listener.ts'
 import { betweenRequests } from './parsing.ts'
-import { refuse } from './refuse.ts'
-
-/** How long an idle connection is kept by default, in milliseconds: longer than the 60 s of the usual balancers. */
-const KEEP_ALIVE = 75_000
+import { turnAway } from './refuse.ts'
+import { takeOver } from './take-over.ts'
+import { Traffic, type RefuseFrom } from './traffic.ts'
 
 /** What a server is made of. */
 export interface HttpServerOptions {
@@ -26,12 +30,18 @@ export interface HttpServerOptions {
   handler(request: IncomingMessage, response: ServerResponse, exchange: Exchange): unknown
   /** Probes that are answered before the handler, and not counted as served. */
   health?: HealthOptions | undefined
+  /** What connections are encrypted with. Absent: they are not. */
+  tls?: Certificate | undefined
   /**
-   * How long an idle connection is kept, in milliseconds.
+   * Speak HTTP/2 as well: chosen by ALPN with TLS, by the client's preface without.
    *
-   * @default 75_000
+   * @default false
    */
-  keepAlive?: number | undefined
+  http2?: boolean | undefined
+  /** What clients may take, where it is not `DEFAULT_LIMITS`. */
+  limits?: Partial<Limits> | undefined
+  /** From which stage of a stop on new requests are answered 503. Absent: they are served as long as the drain lasts. */
+  refuseFrom?: RefuseFrom | undefined
   /** Takes the server's events. */
   emit?: Emit | undefined
   /** The clock. */
@@ -47,20 +57,33 @@ export interface HttpServerOptions {
  * ```
  */
 export class HttpServer {
-  /** Node's server, for what else is to be attached to it. Its `close` would drop requests: use `drain`. */
+  /** Node's server for HTTP/1.1, for what else is to be attached to it. Its `close` would drop requests: use `drain`. */
   readonly server: Server
+  /** What accepts connections: the server for HTTP/1.1 itself, where there is nothing to choose. */
+  readonly #acceptor: NetServer
+  readonly #certificate: Certificate | undefined
   readonly #traffic: Traffic
   readonly #listener: Listener
+  #unwatch: Release | undefined = undefined
   #drained: Promise<void> | undefined = undefined
 
   constructor(options: HttpServerOptions) {
-    const server = createServer({ keepAliveTimeout: options.keepAlive ?? KEEP_ALIVE })
-    this.server = server
-    this.#traffic = new Traffic(options.emit ?? ignore, options.world ?? realWorld, () =>
-      betweenRequests(server),
+    const limits = { ...DEFAULT_LIMITS, ...options.limits }
+    const http1 = createServer(http1Options(limits))
+    const http2 = options.http2 ? createHttp2Server(http2Options(limits)) : undefined
+    const traffic = new Traffic(options.emit ?? ignore, options.world ?? realWorld, () =>
+      betweenRequests(http1),
     )
-    this.#listener = new Listener(this.server, this.#traffic)
-    takeOver(this.server, this.#traffic, takerOf(options))
+    traffic.refuseFrom = options.refuseFrom
+    this.server = http1
+    this.#traffic = traffic
+    this.#certificate = options.tls
+    this.#acceptor = acceptorFor({ http1, http2 }, options.tls)
+    this.#listener = new Listener({ acceptor: this.#acceptor, http1 }, traffic)
+    limitServers({ acceptor: this.#acceptor, http1, http2 }, limits)
+    for (const server of new Set<NetServer | undefined>([this.#acceptor, http1, http2])) {
+      if (server) take(server, { traffic, limits, handler: takerOf(options) })
+    }
   }
 
   /**
@@ -70,18 +93,20 @@ export class HttpServer {
    */
   async listen(binding: Binding): Promise<void> {
     await this.#listener.open(binding)
+    this.#unwatch = this.#certificate?.watch(this.#acceptor, this.#traffic)
   }
 
   /** Where it is reached: `http://127.0.0.1:3000`, `unix:/run/app.sock`; empty before `listen`. */
   get url(): string {
     const { address } = this
-    if (address && typeof address === 'object') return urlOf(address.address, address.port)
+    const scheme = this.#certificate ? 'https' : 'http'
+    if (address && typeof address === 'object') return urlOf(address.address, address.port, scheme)
     return this.#listener.bound?.describe() ?? ''
   }
 
   /** Its address, the path of its Unix socket, or `null` when nothing listens. */
   get address(): AddressInfo | string | null {
-    const address = this.server.address()
+    const address = this.#acceptor.address()
     if (typeof address !== 'string') return address
     // Node knows only the temporary name that it was bound to
     return this.#listener.bound?.describe().replace(/^unix:/, '') ?? address
@@ -97,12 +122,7 @@ export class HttpServer {
    * `Connection: close`. Calling it again does nothing.
    */
   stopping(): void {
-    if (this.#traffic.stage !== 'serving') return
-    this.#traffic.stage = 'stopping'
-    for (const { socket, exchanges } of this.#traffic.connections) {
-      lingerAtEnd(socket)
-      for (const { response } of exchanges) markLast(response)
-    }
+    this.#traffic.stopping()
   }
 
   /**
@@ -118,8 +138,14 @@ export class HttpServer {
     return this.#traffic.waiting()
   }
 
+  /** When a request came last that was for the handler, since the stop began; on the world's clock. 0: none has. */
+  get lastArrival(): number {
+    return this.#traffic.lastArrival
+  }
+
   /** Ends it at once, whatever is under way: for a start that has failed. Resolves when nothing is left of it. */
   async close(): Promise<void> {
+    this.#unwatch?.()
     await this.#listener.release()
     this.#listener.close()
     const closed = [...this.#traffic.connections].map(destroyed)
@@ -131,14 +157,15 @@ export class HttpServer {
     this.stopping()
     const { headersTimeout } = this.server
     await new Drain(this.#traffic, this.#listener, { ...limits, headersTimeout }).run()
+    this.#unwatch?.()
     this.#listener.end()
   }
 }
 
-/** What takes the requests of a server: the probes' handler, or the app's. */
-type Taker = (exchange: Exchange) => void
+/** What answers the requests of a server: the probes' handler, or the app's. */
+type Answerer = (exchange: Exchange) => void
 
-function takerOf({ handler, health: options }: HttpServerOptions): Taker {
+function takerOf({ handler, health: options }: HttpServerOptions): Answerer {
   const handling: Handler = handler
   if (!options) return (exchange) => serve(exchange, handling)
   const health = new Health(options)
@@ -149,54 +176,43 @@ function takerOf({ handler, health: options }: HttpServerOptions): Taker {
 }
 
 function serve(exchange: Exchange, handler: Handler): void {
-  exchange.connection.traffic.served.requests++
+  const { traffic } = exchange.connection
+  if (traffic.stage !== 'serving') traffic.lastArrival = exchange.since
+  if (traffic.turnsAway) return turnAway(exchange)
+  traffic.served.requests++
   handle(exchange, handler)
 }
 
-/**
- * Makes the server's `emit` ours: a listener, even a prepended one, could not keep a request from the others.
- */
-function takeOver(server: Server, traffic: Traffic, take: Taker): void {
-  const emit = server.emit.bind(server) as (event: string, ...args: unknown[]) => boolean
-  // oxlint-disable-next-line max-params -- as many as Node's events have; a rest parameter would cost an array per request
-  const ours = (event: string, first: unknown, second: unknown, third: unknown): boolean => {
-    if (event === 'request') {
-      const exchange = begin(traffic, first as IncomingMessage, second as ServerResponse)
-      if (exchange) take(exchange)
-      return true
-    }
-    if (event === 'connection') accept(traffic, first as Socket)
-    else if (event === 'error' && server.listenerCount('error') === 0) return tell(traffic, first)
-    return emit(event, first, second, third)
-  }
-  server.emit = ours as Server['emit']
+/** Takes what one of the servers emits. */
+function take(
+  server: NetServer,
+  { traffic, limits, handler }: { traffic: Traffic; limits: Limits; handler: Answerer },
+): void {
+  // Node asks whether to answer `Expect` only when somebody listens; and makes requests of streams only then
+  for (const event of ['checkContinue', 'checkExpectation']) server.on(event, ignore)
+  if ('updateSettings' in server) server.on('request', ignore)
+  takeOver(server, traffic, {
+    request: (exchange, event) => {
+      if (event === 'checkExpectation') handle(exchange, refuseExpectation)
+      else handler(event === 'checkContinue' ? continued(exchange) : exchange)
+    },
+    other(event, args, emit) {
+      if (event === 'timeout') return outlives(args[0] as Socket, limits)
+      if (event === 'drop') return tellDropped(traffic, limits)
+      if (event === 'error' && server.listenerCount('error') === 0) return tell(traffic, args[0])
+      return emit(event, ...args)
+    },
+  })
 }
 
-/** The exchange of a request that has come in; `undefined` when it may not reach a handler. */
-function begin(
-  traffic: Traffic,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Exchange | undefined {
-  const connection = connectionOf(request.socket) ?? accept(traffic, request.socket)
-  if (!connection.open) {
-    // After `Connection: close` a client must send no more (RFC 9112 §9.6); what it sends is read, and left
-    request.resume()
-    return undefined
-  }
-  const exchange = new Exchange(request, response, connection)
-  connection.exchanges.push(exchange)
-  return traffic.stage === 'serving' ? exchange : whileStopping(exchange)
+/** The client waits with its body until it hears that it is wanted; one that is turned away never sends it (RFC 9110 §10.1.1). */
+function continued(exchange: Exchange): Exchange {
+  if (!exchange.connection.traffic.turnsAway) exchange.response.writeContinue()
+  return exchange
 }
 
-function whileStopping(exchange: Exchange): Exchange | undefined {
-  const { stage } = exchange.connection.traffic
-  markLast(exchange.response)
-  if (stage !== 'stopping') exchange.interrupt('spent')
-  if (stage !== 'refusing') return exchange
-  refuse(exchange)
-  exchange.handlerSettled()
-  return undefined
+function refuseExpectation(_request: IncomingMessage, response: ServerResponse): void {
+  response.writeHead(417).end()
 }
 
 /** An error of accepting, such as too many open files, concerns one connection, not the process. */
@@ -205,15 +221,17 @@ function tell(traffic: Traffic, error: unknown): boolean {
   return true
 }
 
-function accept(traffic: Traffic, socket: Socket): Connection {
-  if (traffic.stage !== 'serving') lingerAtEnd(socket)
-  return traffic.track(socket)
+function tellDropped(traffic: Traffic, { connections }: Limits): boolean {
+  const message = `Connections are closed as they come: ${connections} are open, which is the limit`
+  traffic.tellSeldom(message)
+  return true
 }
 
 function destroyed(connection: Connection): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
-  if (connection.socket.closed) resolve()
-  connection.socket.once('close', resolve).destroy()
+  if (connection.raw.closed) resolve()
+  connection.raw.once('close', resolve)
+  connection.destroy()
   return promise
 }
 

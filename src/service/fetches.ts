@@ -9,7 +9,7 @@ import type { Transport } from './visit.ts'
 
 /** Requests that came by `fetch`, without a connection: what an `HttpServer` is to connections. Held by its service. */
 export class Fetches {
-  readonly served: Served = { requests: 0, cut: 0, left: 0 }
+  readonly served: Served = { requests: 0, cut: 0, left: 0, refused: 0 }
   readonly emit: Emit
   readonly world: World
   readonly #open = new Set<FetchTransport>()

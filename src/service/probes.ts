@@ -7,6 +7,8 @@ export interface ProbePaths {
   live: string
   /** @default '/readyz' */
   ready: string
+  /** Readiness stays as it was through the stop, for balancers that know of it by other means. @default false */
+  keepReady: boolean
 }
 
 /** What readiness is taken from. */
@@ -19,7 +21,7 @@ interface Probed {
 export function healthOf(service: Probed, paths: ProbePaths): HealthOptions {
   let round: Promise<HealthReport> | undefined
   const report = async (): Promise<HealthAnswer> => {
-    if (service.state !== 'running') {
+    if (service.state !== 'running' && !(paths.keepReady && isStopping(service))) {
       return { ready: false, body: { ready: false, state: service.state } }
     }
     round ??= service.health().finally(() => (round = undefined))
@@ -27,6 +29,10 @@ export function healthOf(service: Probed, paths: ProbePaths): HealthOptions {
     return { ready, body: { ready, state: service.state, checks: shown(checks) } }
   }
   return { ...paths, report }
+}
+
+function isStopping({ state }: Probed): boolean {
+  return state === 'stopping' || state === 'draining'
 }
 
 /** Without the errors: they may carry secrets, and anyone may read the probes. */

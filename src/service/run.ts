@@ -1,9 +1,9 @@
 import { Deadline } from '../base/deadline.ts'
 import { describeError, isStewardError, StewardError } from '../base/errors.ts'
-import { EventStream, type Served, type ServiceEvent, type Waiting } from '../base/events.ts'
+import { EventStream, sumOf, type Served, type ServiceEvent, type Waiting } from '../base/events.ts'
 import { realWorld, type World } from '../base/world.ts'
 import type { Binding } from '../http/binding.ts'
-import { HttpServer } from '../http/server.ts'
+import { HttpServer, type HttpServerOptions } from '../http/server.ts'
 import { App, errorsOf } from '../scope/app.ts'
 import { health, type HealthReport } from '../scope/health.ts'
 import type { Override } from '../scope/override.ts'
@@ -24,7 +24,10 @@ import { doWork, drainWork, type Workshop } from './work.ts'
 export interface RunSettings {
   gracefulTimeout: number
   drainDelay: number
-  keepAlive?: number | undefined
+  /** What the server is made of, where it is not as usual. */
+  http?: Pick<HttpServerOptions, 'tls' | 'http2' | 'limits' | 'refuseFrom'> | undefined
+  /** The drain delay ends early when nothing has come for so long; absent: it lasts as long as it was told. */
+  drainQuiet?: number | undefined
   probes: ProbePaths | false
   with?: readonly Override[] | undefined
   world?: World | undefined
@@ -241,11 +244,11 @@ export class ServiceRun implements Running {
   }
 
   async #listen(binding: Binding): Promise<void> {
-    const { keepAlive, probes } = this.#settings
+    const { probes } = this.#settings
     const { emit } = this.#events
     const http = new HttpServer({
+      ...this.#settings.http,
       handler: this.#answering!.overHttp,
-      keepAlive,
       health: probes === false ? undefined : healthOf(this, probes),
       emit,
       world: this.#world,
@@ -310,10 +313,10 @@ export class ServiceRun implements Running {
   }
 
   async #stopInStages(): Promise<StopReport> {
-    const { gracefulTimeout, drainDelay } = this.#settings
+    const { gracefulTimeout: grace, drainDelay, drainQuiet } = this.#settings
     const { emit } = this.#events
     const world = this.#world
-    const budget = divide(gracefulTimeout, drainDelay, { world, force: this.#force.signal })
+    const budget = divide({ grace, drainDelay, drainQuiet }, { world, force: this.#force.signal })
     const releases = [
       budget.t1.when(() => this.#spend()),
       tellWaiting('drain.waiting', () => this.#waiting(), { emit, world }),
@@ -347,6 +350,7 @@ export class ServiceRun implements Running {
   #traffic(): Traffic {
     return {
       stopping: () => this.#http?.stopping(),
+      lastArrival: () => this.#http?.lastArrival ?? 0,
       drain: async (limits) => {
         const work = drainWork(this.#workshop(), limits.cleanup)
         await Promise.all([this.#http?.drain(limits), this.#fetches.drain(limits), work])
@@ -367,13 +371,7 @@ export class ServiceRun implements Running {
   }
 
   #served(): Served {
-    const { requests = 0, cut = 0, left = 0 } = this.#http?.served ?? {}
-    const { served } = this.#fetches
-    return {
-      requests: requests + served.requests,
-      cut: cut + served.cut,
-      left: left + served.left,
-    }
+    return sumOf(this.#http?.served, this.#fetches.served)
   }
 
   #finish(report: StopReport): StopReport {

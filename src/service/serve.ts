@@ -6,6 +6,8 @@ import { bind, type Binding, type BindTarget } from '../http/binding.ts'
 import type { Override } from '../scope/override.ts'
 import { leave } from './leaving.ts'
 import { problemPrinter } from './problems.ts'
+import type { RefuseFrom } from '../http/traffic.ts'
+import { limitsOf, refuseOf, type LimitOptions } from './limits.ts'
 import type { ProbePaths } from './probes.ts'
 import { ServiceRun, type RunSettings } from './run.ts'
 import type { Running } from './running.ts'
@@ -21,6 +23,8 @@ export interface StartOptions {
   gracefulTimeout?: Duration
   /** In the place of the service's own. */
   drainDelay?: Duration
+  /** Ends the drain delay early, when neither a connection nor a request has come for so long. @default never */
+  drainQuiet?: Duration
   /** What stands in the place of what: `fake(…)`, `swap(…)`. */
   with?: readonly Override[]
   /** Aborts the start, or stops what has started. */
@@ -43,8 +47,14 @@ export interface ServeOptions extends StartOptions {
   fd?: number
   /** How long an idle connection is kept. @default '75s' */
   keepAlive?: Duration
-  /** The probes' paths on the app's port, or none. @default { live: '/livez', ready: '/readyz' } */
-  health?: { live?: string; ready?: string } | false
+  /** Speak HTTP/2 as well: chosen by ALPN with TLS, by the client's first bytes without. @default false */
+  http2?: boolean
+  /** What clients may take. */
+  limits?: LimitOptions
+  /** From which stage of the stop on new requests are answered 503 with `Retry-After`. @default all are served while the drain lasts */
+  refuse?: RefuseFrom
+  /** The probes on the app's port, or none. @default { live: '/livez', ready: '/readyz', keepReady: false } */
+  health?: Partial<ProbePaths> | false
   /** SIGTERM, SIGINT and SIGHUP stop it, errors that nobody caught too; then the process ends. @default true */
   signals?: boolean
   /** A thread that ends the process 1 s after the grace, whatever blocks it. @default the same as `signals` */
@@ -175,7 +185,7 @@ function followSignal(run: ServiceRun, signal: AbortSignal | undefined): void {
 }
 
 function settingsOf(definition: ServiceDefinition, options: ServeOptions): RunSettings {
-  const { gracefulTimeout, drainDelay, keepAlive, health = {} } = options
+  const { gracefulTimeout, drainDelay, drainQuiet, health = {} } = options
   return {
     gracefulTimeout:
       gracefulTimeout === undefined
@@ -183,7 +193,8 @@ function settingsOf(definition: ServiceDefinition, options: ServeOptions): RunSe
         : milliseconds(gracefulTimeout, 'gracefulTimeout'),
     drainDelay:
       drainDelay === undefined ? definition.drainDelay : milliseconds(drainDelay, 'drainDelay'),
-    keepAlive: keepAlive === undefined ? undefined : milliseconds(keepAlive, 'keepAlive'),
+    http: httpOf(options),
+    drainQuiet: drainQuiet === undefined ? undefined : milliseconds(drainQuiet, 'drainQuiet'),
     probes: probesOf(health),
     with: options.with,
     world: options.world,
@@ -191,9 +202,17 @@ function settingsOf(definition: ServiceDefinition, options: ServeOptions): RunSe
   }
 }
 
+function httpOf({ keepAlive, limits, http2, refuse }: ServeOptions): RunSettings['http'] {
+  return {
+    limits: limitsOf({ ...limits, keepAlive }),
+    http2: http2 ?? false,
+    refuseFrom: refuseOf(refuse),
+  }
+}
+
 function probesOf(health: NonNullable<ServeOptions['health']>): ProbePaths | false {
   if (health === false) return false
-  const { live = '/livez', ready = '/readyz' } = health
+  const { live = '/livez', ready = '/readyz', keepReady = false } = health
   for (const path of [live, ready]) {
     if (typeof path === 'string' && path.startsWith('/')) continue
     throw new StewardError(
@@ -201,7 +220,7 @@ function probesOf(health: NonNullable<ServeOptions['health']>): ProbePaths | fal
       `Cannot use ${describe(path)} as the path of a probe: it does not begin with a slash, write '/livez'`,
     )
   }
-  return { live, ready }
+  return { live, ready, keepReady }
 }
 
 function targetOf({ port, host, unix, fd }: ServeOptions): BindTarget {
@@ -244,9 +263,17 @@ async function bindTo(target: BindTarget): Promise<Binding> {
   }
 }
 
-const START_OPTIONS = ['gracefulTimeout', 'drainDelay', 'with', 'signal', 'on', 'world']
+const START_OPTIONS = [
+  'gracefulTimeout',
+  'drainDelay',
+  'drainQuiet',
+  'with',
+  'signal',
+  'on',
+  'world',
+]
 const SERVE_OPTIONS = [
-  ...START_OPTIONS, 'port', 'host', 'unix', 'fd', 'keepAlive', 'health', 'signals', 'watchdog', 'signalExitCodes',
+  ...START_OPTIONS, 'port', 'host', 'unix', 'fd', 'keepAlive', 'http2', 'limits', 'refuse', 'health', 'signals', 'watchdog', 'signalExitCodes',
 ] // oxfmt-ignore
 
 function checkOptions(options: object, known: readonly string[], doing: string): void {

@@ -21,6 +21,8 @@ export interface Budget extends DrainLimits {
   /** C, in milliseconds. */
   readonly reserve: number
   readonly drainDelay: Deadline
+  /** The delay is over when nothing has come for so long, in milliseconds; `undefined`: it is not cut short. */
+  readonly drainQuiet: number | undefined
   /** When `onShutdown` hooks are abandoned. */
   readonly shutdownHooks: Deadline
   /** The whole of it. */
@@ -30,10 +32,16 @@ export interface Budget extends DrainLimits {
 /** How long an idle connection may still send one last request when the whole service stops. */
 const IDLE_WINDOW = 1_000
 
+/** What a budget is made of, in milliseconds. */
+export interface Dividing {
+  grace: number
+  drainDelay: number
+  drainQuiet?: number | undefined
+}
+
 /** Divides the grace, from now on. Times are in milliseconds. */
 export function divide(
-  grace: number,
-  drainDelay: number,
+  { grace, drainDelay, drainQuiet }: Dividing,
   { world, force }: { world: World; force: AbortSignal },
 ): Budget {
   const reserve = reserveOf(grace)
@@ -46,6 +54,7 @@ export function divide(
     force,
     idle: IDLE_WINDOW,
     drainDelay: at(Math.min(drainDelay, grace - reserve)),
+    drainQuiet,
     shutdownHooks: at(Math.min(Math.max(drainDelay, grace / 5), grace - reserve)),
     t1: at(grace - reserve - Math.min(1_000, grace / 10)),
     t2: at(grace - reserve),
@@ -62,6 +71,8 @@ export function reserveOf(grace: number): number {
 export interface Traffic {
   /** Everything is still served; the last responses say so. */
   stopping(): void
+  /** When a request came last that was no probe, since the stop began; on the world's clock. 0: none has. */
+  lastArrival(): number
   drain(limits: DrainLimits): Promise<void>
 }
 
@@ -116,7 +127,18 @@ export async function stopInStages(target: Stopping, budget: Budget): Promise<St
 async function lameDuck(target: Stopping, budget: Budget, errors: unknown[]): Promise<void> {
   target.traffic.stopping()
   const hooks = runAll(target.onShutdown, { ...target, limit: budget.shutdownHooks, errors })
-  await Promise.all([hooks, passed(budget.drainDelay)])
+  await Promise.all([hooks, delay(target, budget)])
+}
+
+/** The drain delay; it ends early when nothing has come for the quiet time, since whoever balances knows by then. */
+async function delay({ traffic, world }: Stopping, budget: Budget): Promise<void> {
+  const { drainDelay, drainQuiet } = budget
+  if (drainQuiet === undefined) return passed(drainDelay)
+  const began = world.now()
+  for (let quiet = 0; quiet < drainQuiet && drainDelay.remaining > 0;) {
+    await passed(drainDelay.atMost(drainQuiet - quiet))
+    quiet = world.now() - Math.max(began, traffic.lastArrival())
+  }
 }
 
 async function drain(target: Stopping, budget: Budget): Promise<void> {

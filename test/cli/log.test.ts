@@ -146,7 +146,7 @@ describe('Screen', () => {
 
   it('P7 ends with a summary, but not after a start that failed', () => {
     const closed: ServiceEvent = {
-      type: 'service.closed', clean: true, errors: [], served: { requests: 3, cut: 0, left: 1 }, took: { stopping: 5.04, draining: 1_234, closing: 61_000 },
+      type: 'service.closed', clean: true, errors: [], served: { requests: 3, cut: 0, left: 1, refused: 0 }, took: { stopping: 5.04, draining: 1_234, closing: 61_000 },
     } // oxfmt-ignore
     assert.deepEqual(shown(closed), [''])
     assert.equal(

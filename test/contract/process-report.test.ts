@@ -98,7 +98,7 @@ describe('what a stop tells', together, () => {
       served?: object
       took?: Record<string, number>
     }
-    assert.deepEqual(served, { requests: 2, cut: 1, left: 0 })
+    assert.deepEqual(served, { requests: 2, cut: 1, left: 0, refused: 0 })
     assert.deepEqual(Object.keys(took!), ['stopping', 'draining', 'closing'])
     assert.ok(took!['draining']! > 2_000)
   })

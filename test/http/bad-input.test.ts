@@ -24,7 +24,7 @@ describe('bad input', () => {
         client.destroy()
         other.destroy()
         await serves.drain()
-        assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 0 })
+        assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 0, refused: 0 })
       })
     }
   }
@@ -43,7 +43,7 @@ describe('bad input', () => {
     await arrived.reached(1)
     client.reset()
     assert.equal((await over.opened).failed, true)
-    assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 1 })
+    assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 1, refused: 0 })
     assert.deepEqual(serves.events, [])
     assert.ok((await serves.drain()) < 50)
     assert.deepEqual(serves.server.waiting(), [])
@@ -61,7 +61,7 @@ describe('bad input', () => {
     await new Promise((resolve) => client.socket.once('readable', resolve))
     client.reset()
     assert.deepEqual(await over.opened, { failed: false, status: 200 })
-    assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 1 })
+    assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 1, refused: 0 })
     assert.ok((await serves.drain()) < 50)
     assert.deepEqual(serves.server.waiting(), [])
   })
@@ -80,7 +80,7 @@ describe('bad input', () => {
     await over.reached(3)
     await serves.drain()
     assert.deepEqual(serves.server.waiting(), [])
-    assert.deepEqual(serves.server.served, { requests: 3, cut: 0, left: 3 })
+    assert.deepEqual(serves.server.served, { requests: 3, cut: 0, left: 3, refused: 0 })
   })
 
   it('X2 tells of a connection that could not be accepted, and goes on', async () => {

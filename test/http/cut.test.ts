@@ -52,7 +52,7 @@ describe('the end of the grace', () => {
     assert.ok(age >= 50)
     gate.open()
     await drained
-    assert.deepEqual(serves.server.served, { requests: 1, cut: 1, left: 0 })
+    assert.deepEqual(serves.server.served, { requests: 1, cut: 1, left: 0, refused: 0 })
   })
 
   it('H10 detaches a response that it answered: the app can write, and nothing happens', async () => {
@@ -97,7 +97,7 @@ describe('the end of the grace', () => {
     await client.closed
     assert.ok(!client.received.endsWith('0\r\n\r\n'), 'it must not look complete')
     await drained
-    assert.deepEqual(serves.server.served, { requests: 1, cut: 1, left: 0 })
+    assert.deepEqual(serves.server.served, { requests: 1, cut: 1, left: 0, refused: 0 })
   })
 
   it('H10 answers what is still waiting in a pipeline in order, close on the last', async () => {
@@ -214,7 +214,7 @@ describe('the end of the grace', () => {
     using client = await RawClient.connect(serves.port)
     await client.request('GET /').response()
     await serves.drain({ t1: 20, t2: 40, cleanup: 60 })
-    assert.deepEqual(serves.server.served, { requests: 1, cut: 1, left: 0 })
+    assert.deepEqual(serves.server.served, { requests: 1, cut: 1, left: 0, refused: 0 })
     assert.equal((await serves.event('handler.abandoned')).url, '/')
   })
 
@@ -307,7 +307,7 @@ describe('the end of the grace', () => {
     assert.equal((await busy.response()).status, 503)
     await drained
     assert.equal(arrived.count, 1)
-    assert.deepEqual(serves.server.served, { requests: 1, cut: 2, left: 0 })
+    assert.deepEqual(serves.server.served, { requests: 1, cut: 2, left: 0, refused: 0 })
   })
 
   it('close() ends everything at once', async () => {

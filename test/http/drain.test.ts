@@ -19,7 +19,7 @@ describe('drain()', () => {
     await client.closed
     const took = await serves.drain()
     assert.ok(took < 50, `took ${took} ms`)
-    assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 0 })
+    assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 0, refused: 0 })
   })
 
   it('gives every caller the same promise', async () => {
@@ -52,7 +52,7 @@ describe('drain()', () => {
     await client.closed
     assert.equal(client.received.length - client.received.indexOf('\r\n\r\n') - 4, size)
     await drained
-    assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 0 })
+    assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 0, refused: 0 })
   })
 
   it("H4 ends the server's own interval, so that a drained server is not held for ever", async () => {
@@ -171,7 +171,7 @@ describe('drain()', () => {
     assert.equal((await client.response()).status, 408)
     await client.fin()
     assert.ok(took >= 240 && took < 900, `took ${took} ms, twenty times as fast`)
-    assert.deepEqual(serves.server.served, { requests: 0, cut: 0, left: 0 })
+    assert.deepEqual(serves.server.served, { requests: 0, cut: 0, left: 0, refused: 0 })
   })
 
   it('H7 closes without a 408 where only the rest of an answered body is missing', async () => {
@@ -273,7 +273,7 @@ describe('drain()', () => {
     const took = await serves.drain({ idle: 0 })
     assert.equal(client.ended, true)
     assert.ok(took >= 190 && took < 700, `took ${took} ms, ten times as fast`)
-    assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 0 })
+    assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 0, refused: 0 })
   })
 
   it('H13 refuses new connections once the listener is closed, while a request is under way', async () => {

@@ -160,7 +160,7 @@ describe('an exchange', () => {
     await arrived.reached(1)
     client.destroy()
     assert.ok(isStewardError(await reason.opened, 'ERR_CLIENT_GONE'))
-    assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 1 })
+    assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 1, refused: 0 })
   })
 
   it('S3 has an aborted signal for who asks after the client has gone', async () => {

@@ -21,7 +21,7 @@ function budgetOf(
 ): { world: FakeWorld; budget: Budget; force: AbortController } {
   const world = new FakeWorld()
   const force = new AbortController()
-  return { world, force, budget: divide(grace, drainDelay, { world, force: force.signal }) }
+  return { world, force, budget: divide({ grace, drainDelay }, { world, force: force.signal }) }
 }
 
 function timesOf({ drainDelay, shutdownHooks, t1, t2, cleanup, end }: Budget): number[] {
@@ -59,10 +59,14 @@ describe('stopInStages()', () => {
     return {
       emit: () => {},
       world,
-      traffic: { stopping: () => at('stopping'), drain: async () => at('drain') },
+      traffic: {
+        stopping: () => at('stopping'),
+        lastArrival: () => 0,
+        drain: async () => at('drain'),
+      },
       onShutdown: hooks.onShutdown ?? [],
       onDrained: hooks.onDrained ?? [],
-      served: () => ({ requests: 0, cut: 0, left: 0 }),
+      served: () => ({ requests: 0, cut: 0, left: 0, refused: 0 }),
       enter: (stage: string) => at(stage),
       closeResources: async () => at('close'),
     }

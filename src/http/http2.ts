@@ -1,0 +1,49 @@
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
+import type { Connection } from './connections.ts'
+import { lingerOn } from './linger.ts'
+
+/** The stream that a request or a response belongs to; `undefined` for one of HTTP/1.1. */
+export function streamOf(message: object): ServerHttp2Stream | undefined {
+  return (message as { stream?: ServerHttp2Stream }).stream
+}
+
+/** The session that a stream belongs to; `undefined` once the stream is destroyed. */
+export function sessionOf(stream: ServerHttp2Stream): ServerHttp2Session | undefined {
+  return stream.session as ServerHttp2Session | undefined
+}
+
+/**
+ * Tells the client with GOAWAY that no new stream will be served on this connection (RFC 9113 §6.8): those under way are
+ * finished, and the connection ends after the last of them. Once.
+ *
+ * It says the last stream that was taken, and once only: a larger number, as the RFC proposes for a first warning, makes
+ * Node ignore every later stream. What the client sent meanwhile it may safely send again elsewhere.
+ */
+export function goAway(connection: Connection): void {
+  const { session } = connection
+  if (!session || session.closed || session.destroyed) return
+  session.close()
+  endSession(connection)
+}
+
+/** After GOAWAY and the last stream, the client has as long to return our FIN as on any other connection. */
+export function endSession(connection: Connection): void {
+  const { session, exchanges } = connection
+  if (exchanges.length > 0 || !(session?.closed || session?.destroyed)) return
+  lingerOn(connection)
+}
+
+/** Ends a stream whose response cannot be completed; the others of its connection go on. */
+export function cutStream(stream: ServerHttp2Stream): void {
+  if (!stream.destroyed) stream.close(constants.NGHTTP2_CANCEL)
+}
+
+/** Answers on a stream whose head has not been sent, whoever has wrapped its response. */
+export function answerStream(
+  stream: ServerHttp2Stream,
+  status: number,
+  { headers, body }: { headers: Readonly<Record<string, string>>; body: string },
+): void {
+  stream.respond({ ':status': status, ...headers })
+  stream.end(body)
+}

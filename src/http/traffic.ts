@@ -1,0 +1,161 @@
+import type { Socket } from 'node:net'
+import type { Emit, Served, Waiting } from '../base/events.ts'
+import type { World } from '../base/world.ts'
+import { Connection, connectionOf } from './connections.ts'
+import type { Exchange } from './exchange.ts'
+import { endSession } from './http2.ts'
+import { markLast } from './last.ts'
+import { lingerAtEnd } from './linger.ts'
+
+/**
+ * How far a stop has come: `stopping` from its first moment, `draining` when the lame duck is over, `spent` when signals have
+ * been aborted, `refusing` when nothing reaches a handler any more.
+ */
+export type Stage = 'serving' | 'stopping' | 'draining' | 'spent' | 'refusing'
+
+/** From which stage of a stop on new requests are answered 503, in the place of being served to the end. */
+export type RefuseFrom = 'stopping' | 'draining'
+
+const STAGES: readonly Stage[] = ['serving', 'stopping', 'draining', 'spent', 'refusing']
+
+/** How seldom a warning that repeats is told, in milliseconds. */
+const SELDOM = 10_000
+
+/** All that is under way in a server: its connections with their exchanges, and the background work of these. */
+export class Traffic {
+  readonly emit: Emit
+  readonly world: World
+  /** The sockets that are between requests. */
+  readonly between: () => ReadonlySet<Socket>
+  readonly served: Served = { requests: 0, cut: 0, left: 0, refused: 0 }
+  readonly connections: Set<Connection> = new Set()
+  /** What `waitUntil` was given and has not settled. */
+  readonly background: Set<{ exchange: Exchange; since: number }> = new Set()
+  /** Connections accepted so far. */
+  accepted = 0
+  stage: Stage = 'serving'
+  /** From which stage on new requests are turned away; `undefined`: never before `refusing`. */
+  refuseFrom: RefuseFrom | undefined = undefined
+  /** Called when something has ended, while a stop is under way: set by the drain. */
+  changed: (() => void) | undefined = undefined
+  /** Called when a connection has answered one of its requests, while a stop is under way. */
+  onAnswered: ((connection: Connection) => void) | undefined = undefined
+
+  /** When a request came last that was for the handler, while a stop is under way; on the world's clock. */
+  lastArrival = 0
+  #toldAt = -Infinity
+
+  constructor(emit: Emit, world: World, between: () => ReadonlySet<Socket>) {
+    this.emit = emit
+    this.world = world
+    this.between = between
+  }
+
+  /** Takes a socket that was just accepted; it is forgotten when it has closed and nothing on it is under way. */
+  track(socket: Socket, state: 'handshaking' | 'open' = 'open'): Connection {
+    const connection = new Connection(socket, this, state)
+    this.accepted++
+    this.connections.add(connection)
+    socket.on('close', onSocketClosed)
+    return connection
+  }
+
+  /** The first moment of a stop: the last response of each connection says `Connection: close` from now on. */
+  stopping(): void {
+    if (this.stage !== 'serving') return
+    this.stage = 'stopping'
+    for (const { session, socket, exchanges } of this.connections) {
+      // HTTP/2 has no such header: its clients hear of it by GOAWAY, when the drain begins
+      if (session) continue
+      lingerAtEnd(socket)
+      for (const { response } of exchanges) markLast(response)
+    }
+  }
+
+  /** A warning that would come with every connection: told once in ten seconds. */
+  tellSeldom(message: string): void {
+    const now = this.world.now()
+    if (now - this.#toldAt < SELDOM) return
+    this.#toldAt = now
+    this.emit({ type: 'warning', message })
+  }
+
+  /** Is a new request turned away? */
+  get turnsAway(): boolean {
+    const { stage, refuseFrom } = this
+    return refuseFrom !== undefined && STAGES.indexOf(stage) >= STAGES.indexOf(refuseFrom)
+  }
+
+  /** A connection has answered one of its requests, while a stop is under way. */
+  answered(connection: Connection): void {
+    this.onAnswered?.(connection)
+    this.changed?.()
+  }
+
+  /** Nothing of one of its exchanges is under way any more. */
+  ended(connection: Connection): void {
+    const { state, session, exchanges } = connection
+    if (session) endSession(connection)
+    if (state === 'gone' && exchanges.length === 0) this.forget(connection)
+    else if (this.stage !== 'serving') this.changed?.()
+  }
+
+  /** A connection is gone, and so is all that was under way on it. */
+  forget(connection: Connection): void {
+    this.connections.delete(connection)
+    this.changed?.()
+  }
+
+  /** Every exchange that is under way. */
+  *exchanges(): Generator<Exchange> {
+    for (const connection of this.connections) yield* connection.exchanges
+  }
+
+  /** Waits for background work; a rejection becomes an `error` event. */
+  await(exchange: Exchange, work: Promise<unknown>): void {
+    const entry = { exchange, since: this.world.now() }
+    const message = `Background work of ${exchange.name} failed`
+    const done = (): void => {
+      this.background.delete(entry)
+      this.changed?.()
+    }
+    this.background.add(entry)
+    Promise.resolve(work).then(done, (error: unknown) => {
+      this.emit({ type: 'error', message, error })
+      done()
+    })
+  }
+
+  /** What is under way; connections that only wait are listed from the moment of a stop. */
+  waiting(): Waiting[] {
+    const now = this.world.now()
+    const between = this.between()
+    const list: Waiting[] = []
+    for (const connection of this.connections) list.push(...waitingOn(connection, between))
+    for (const { exchange, since } of this.background) {
+      list.push({ kind: 'background', what: exchange.name, age: now - since })
+    }
+    return list
+  }
+}
+
+/** One listener for all sockets, as with responses. */
+function onSocketClosed(this: Socket): void {
+  const connection = connectionOf(this)
+  if (!connection) return
+  connection.state = 'gone'
+  if (connection.exchanges.length === 0) connection.traffic.forget(connection)
+}
+
+function waitingOn(connection: Connection, between: ReadonlySet<Socket>): Waiting[] {
+  const { exchanges, traffic, socket, since } = connection
+  if (exchanges.length > 0) return exchanges.map(waitingFor)
+  if (traffic.stage === 'serving' || connection.state === 'gone') return []
+  const what = `${socket.remoteAddress ?? 'a client'} (${connection.phase(between)})`
+  return [{ kind: 'connection', what, age: traffic.world.now() - since }]
+}
+
+function waitingFor(exchange: Exchange): Waiting {
+  const kind = exchange.unanswered ? 'request' : 'handler'
+  return { kind, what: exchange.name, age: exchange.age }
+}
