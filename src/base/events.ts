@@ -66,6 +66,8 @@ export type ServiceEvent =
       method: string
       url: string
       age: number
+      /** Where it was: without a head of a response, in its response, or upgraded to another protocol. */
+      phase: 'handler' | 'response' | 'upgraded'
       /** Was it answered 503 in the handler's place? */
       answered: boolean
       /** How much of its response was handed to the kernel; absent where that is not known. */

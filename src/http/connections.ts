@@ -1,6 +1,7 @@
 import type { ServerHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Exchange } from './exchange.ts'
+import { saysClose } from './internals.ts'
 import type { Traffic } from './traffic.ts'
 
 /**
@@ -60,6 +61,8 @@ export class Connection {
   /** Its HTTP/2 session, when it speaks that. */
   session: ServerHttp2Session | undefined = undefined
   upgraded: Upgraded | undefined = undefined
+  /** Were requests taken on it before we were there, so that responses may wait of which nothing is known? */
+  mayHaveMore = false
 
   constructor(socket: Socket, traffic: Traffic, state: ConnectionState) {
     this.raw = socket
@@ -103,12 +106,12 @@ export class Connection {
     if (this.state !== 'open') return false
     if (this.session) return true
     const before = this.exchanges.at(-1)
-    return before === undefined || !saysClose(before)
+    return before === undefined || !saysClose(before.response)
   }
 
   /** Is `exchange` the last one that was taken? Its response is then the last one of the connection. */
   isLast(exchange: Exchange): boolean {
-    return this.exchanges.at(-1) === exchange
+    return !this.mayHaveMore && this.exchanges.at(-1) === exchange
   }
 
   /** One of the exchanges needs it no longer: the handler has settled and the response is over. */
@@ -129,17 +132,12 @@ export class Connection {
   /** Nothing of an exchange is under way any more. */
   forget(exchange: Exchange): void {
     const { exchanges } = this
-    if (this.isLast(exchange)) exchanges.pop()
+    if (exchanges.at(-1) === exchange) exchanges.pop()
     else exchanges.splice(exchanges.indexOf(exchange), 1)
-    this.traffic.ended(this)
+    this.traffic.ended(this, exchange)
   }
 }
 
 function isBusy(exchange: Exchange): boolean {
   return exchange.busy
-}
-
-/** Was its head rendered with `Connection: close`, by whomever? Node keeps that in a field of its own. */
-function saysClose(exchange: Exchange): boolean {
-  return (exchange.response as { _last?: boolean })._last === true
 }

@@ -6,7 +6,7 @@ import type { Exchange } from './exchange.ts'
 import { cutStream, goAway, streamOf } from './http2.ts'
 import { linger } from './linger.ts'
 import type { Listener } from './listener.ts'
-import { hasWholeHead } from './parsing.ts'
+import { hasWholeHead } from './internals.ts'
 import { refuse } from './refuse.ts'
 import type { Traffic } from './traffic.ts'
 
@@ -246,6 +246,7 @@ function cutUpgraded(connection: Connection): void {
     method,
     url,
     age: traffic.world.now() - since,
+    phase: 'upgraded',
     answered: false,
     bytes: socket.bytesWritten,
   })

@@ -126,12 +126,17 @@ export class Exchange {
 
   /**
    * How much of its response has been handed to the kernel, in bytes, its head included; of a pipelined one, with those before it.
-   * `undefined` over HTTP/2, where Node does not tell.
+   * `undefined` over HTTP/2, where Node does not tell, and for one that was sent before we were there.
    */
   get bytes(): number | undefined {
-    const { session, socket } = this.connection
-    if (session) return undefined
+    const { session, socket, mayHaveMore } = this.connection
+    if (session || mayHaveMore) return undefined
     return socket.bytesWritten - socket.writableLength - this.#sentBefore
+  }
+
+  /** Where it is for its client: still without the head of a response, or in the response. */
+  get phase(): 'handler' | 'response' {
+    return hasLeft(this.response) ? 'response' : 'handler'
   }
 
   /** Milliseconds since the request's head had arrived. */
@@ -204,6 +209,9 @@ export class Exchange {
     return this.#interruption === 'gone' && isGone(error)
   }
 
+  /** It was answered 503, as the stop was told to. Set by whoever did. */
+  turnedAway = false
+
   /** What its answer stands for is being committed, or has been. Set by whoever commits. */
   committing = false
 
@@ -212,7 +220,12 @@ export class Exchange {
    * 503 would ask again.
    */
   get keepsAnswer(): boolean {
-    return this.committing && !hasLeft(this.response)
+    return this.committing && this.phase === 'handler'
+  }
+
+  /** Was its response wholly handed to the kernel, and not in its handler's place? */
+  get isWhole(): boolean {
+    return this.response.writableFinished && !this.#cut && !this.turnedAway
   }
 
   /** Why it was answered or cut in the handler's place, once it was: what the handler does then reaches nobody. */

@@ -20,17 +20,18 @@ const RETRY_AFTER = { 'Retry-After': '1' }
  * has to be cut.
  */
 export function refuse(exchange: Exchange): boolean {
-  const { request, path, age, bytes, connection } = exchange
+  const { request, path, age, phase, bytes, connection } = exchange
   const first = exchange.cut()
   const answered = answerFor(exchange, 503, RETRY_AFTER)
   const method = request.method ?? ''
-  const cut = { method, url: path, age, answered, bytes }
+  const cut = { method, url: path, age, phase, answered, bytes }
   if (first) connection.traffic.emit({ type: 'request.cut', ...cut })
   return answered
 }
 
 /** Answers a request 503 that came while the service stops, in the place of handing it to its handler. */
 export function turnAway(exchange: Exchange): void {
+  exchange.turnedAway = true
   exchange.connection.traffic.served.refused++
   answerFor(exchange, 503, RETRY_AFTER)
   exchange.handlerSettled()

@@ -16,7 +16,7 @@ import {
   DEFAULT_LIMITS, http1Options, http2Options, limitServers, outlives, type Limits,
 } from './limits.ts' // oxfmt-ignore
 import { Listener } from './listener.ts'
-import { betweenRequests } from './parsing.ts'
+import { betweenRequests } from './internals.ts'
 import { turnAway } from './refuse.ts'
 import { takeOver } from './take-over.ts'
 import { Traffic, type RefuseFrom } from './traffic.ts'

@@ -2,8 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Server, Socket } from 'node:net'
 import { connectionOf, type Connection } from './connections.ts'
-import { Exchange, exchangeOf } from './exchange.ts'
+import { Exchange } from './exchange.ts'
 import { goAway, sessionOf, streamOf } from './http2.ts'
+import { innerSocket } from './internals.ts'
 import { markLast } from './last.ts'
 import { lingerAtEnd } from './linger.ts'
 import { refuse } from './refuse.ts'
@@ -59,7 +60,7 @@ function accept(traffic: Traffic, socket: Socket, isSecure: boolean): void {
 }
 
 function secured(traffic: Traffic, socket: Socket): void {
-  const { _parent: raw } = socket as { _parent?: Socket }
+  const raw = innerSocket(socket)
   const connection = (raw && connectionOf(raw)) ?? traffic.track(socket)
   connection.secured(socket)
   if (traffic.stage !== 'serving') lingerAtEnd(socket)
@@ -196,13 +197,3 @@ function upgrades(traffic: Traffic, request: IncomingMessage, socket: Socket): b
 }
 
 function ignore(): void {}
-
-/** A response that Node has taken up by itself on a connection: one whose request came before we were there. */
-export function adoptResponse(connection: Connection): void {
-  const { _httpMessage: response } = connection.socket as { _httpMessage?: ServerResponse | null }
-  if (!response || exchangeOf(response.req)) return
-  const exchange = new Exchange(response.req, response, connection)
-  connection.exchanges.push(exchange)
-  if (connection.traffic.stage !== 'serving') markLast(response)
-  exchange.handlerSettled()
-}

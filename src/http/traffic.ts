@@ -31,6 +31,8 @@ export class Traffic {
   readonly connections: Set<Connection> = new Set()
   /** What `waitUntil` was given and has not settled. */
   readonly background: Set<{ exchange: Exchange; since: number }> = new Set()
+  /** Requests that were answered whole since the stop began. */
+  finished = 0
   /** Connections accepted so far. */
   accepted = 0
   stage: Stage = 'serving'
@@ -93,8 +95,9 @@ export class Traffic {
   }
 
   /** Nothing of one of its exchanges is under way any more. */
-  ended(connection: Connection): void {
+  ended(connection: Connection, exchange: Exchange): void {
     const { state, session, exchanges } = connection
+    if (this.stage !== 'serving' && exchange.isWhole) this.finished++
     if (session) endSession(connection)
     if (state === 'gone' && exchanges.length === 0) this.forget(connection)
     else if (this.stage !== 'serving') this.changed?.()

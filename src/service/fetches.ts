@@ -75,6 +75,7 @@ export class Fetches {
       method: one.method,
       url: one.url,
       age: this.world.now() - one.since,
+      phase: 'handler',
       answered: false,
     })
   }
