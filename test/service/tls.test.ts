@@ -4,7 +4,7 @@ import { get } from 'node:https'
 import { describe, it } from 'node:test'
 import { text } from 'node:stream/consumers'
 import type { IncomingMessage } from 'node:http'
-import tls from 'node:tls'
+import type { TLSSocket } from 'node:tls'
 import { perApp, serve, service } from '../../src/index.ts'
 import { authority, issue, writePair } from '../helpers/certificates.ts'
 import { fastWorld } from '../helpers/fast-world.ts'
@@ -20,7 +20,7 @@ const ca = authority()
 async function ask(url: string): Promise<{ body: string; serialNumber: string }> {
   const request = get(url, { ca: ca.cert, agent: false })
   const [response] = (await within(5_000, once(request, 'response'))) as [IncomingMessage]
-  const { serialNumber } = (response.socket as tls.TLSSocket).getPeerCertificate()
+  const { serialNumber } = (response.socket as TLSSocket).getPeerCertificate()
   return { body: await text(response), serialNumber }
 }
 
