@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { connect, type IncomingHttpHeaders } from 'node:http2'
 import { get } from 'node:https'
 import { describe, it } from 'node:test'
 import { text } from 'node:stream/consumers'
@@ -37,6 +38,25 @@ describe('serve() with tls', () => {
     writePair(folder.path, second)
     await told.event('certificate.reloaded')
     assert.equal((await ask(running.url)).serialNumber, second.read.serialNumber)
+  })
+
+  it('G4 goes on speaking both protocols after a renewal', async () => {
+    using folder = temporaryFolder()
+    const [first, second] = [issue({ by: ca }), issue({ by: ca })]
+    const told = new Told()
+    const options = { ...quietly, http2: true, world: fastWorld(100), on: told.on }
+    await using running = await serve(hello, { ...options, tls: writePair(folder.path, first) })
+    writePair(folder.path, second)
+    await told.event('certificate.reloaded')
+    assert.equal((await ask(running.url)).serialNumber, second.read.serialNumber)
+    const client = connect(running.url, { ca: ca.cert })
+    const [head] = (await within(
+      5_000,
+      once(client.request({ ':path': '/' }).resume(), 'response'),
+    )) as [IncomingHttpHeaders]
+    assert.equal(head[':status'], 200)
+    assert.equal(client.alpnProtocol, 'h2')
+    client.destroy()
   })
 
   it('L3 finds a wrong certificate before anything is opened', async () => {
