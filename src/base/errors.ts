@@ -37,6 +37,7 @@ export type ErrorCode =
   | 'ERR_SCOPE_UNKNOWN'
   | 'ERR_SECOND_YIELD'
   | 'ERR_STOPPING'
+  | 'ERR_TLS'
   | 'ERR_UNKNOWN_RESOURCE'
   | 'ERR_USE_NEVER'
   | 'ERR_USE_TWICE'

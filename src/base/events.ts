@@ -56,6 +56,7 @@ export type ServiceEvent =
   | { type: 'hook.late'; name: string; after: number }
   | { type: 'service.listening'; url: string }
   | { type: 'service.ready'; took: number }
+  | { type: 'certificate.reloaded'; file: string; subject: string; validTo: string }
   | { type: 'service.stopping'; reason: string; grace: number }
   | { type: 'service.forced'; reason: string; grace: number }
   | { type: 'service.draining' }

@@ -42,6 +42,9 @@ function addServe(command: Command): void {
     .option('-b, --bind <where>', 'host:port, unix:path or fd://number, in one')
     .option('--unix <path>', 'listen on a Unix socket')
     .option('--fd <number>', 'listen on an inherited socket', descriptor)
+    .option('--tls-cert <file>', 'serve TLS with this certificate (PEM, with its chain)')
+    .option('--tls-key <file>', 'its private key (PEM)')
+    .option('--tls-ca <file>', 'ask clients for certificates of these authorities (PEM)')
     .option('--graceful-timeout <time>', 'the whole time a stop may take (25s)', time)
     .option(
       '--drain-delay <time>',

@@ -61,9 +61,11 @@ export class Screen {
     }
   }
 
-  /** Resources and hooks. */
+  /** Resources, hooks and certificates. */
   #ofParts(event: ServiceEvent): string[] | undefined {
     switch (event.type) {
+      case 'certificate.reloaded':
+        return [this.#line('good', 'certificate reloaded', event.subject, `until ${event.validTo}`)]
       case 'resource.opened':
         return [this.#line('good', event.name, time(event.took))]
       case 'resource.failed':

@@ -18,6 +18,9 @@ export interface ServeCommand extends LoadOptions {
   bind?: string
   unix?: string
   fd?: number
+  tlsCert?: string
+  tlsKey?: string
+  tlsCa?: string
   gracefulTimeout?: Duration
   drainDelay?: Duration
   keepAlive?: Duration
@@ -38,12 +41,15 @@ export async function serveModule(module: string, command: ServeCommand): Promis
   guard.keep(unserved)
   try {
     const where = placeOf(command)
+    const tls = tlsOf(command)
     const loaded = await load(module, command)
     if (unserved.isEnding) return
     const log =
       form === 'pretty' ? new Screen(module, process.stdout).show : jsonLog(process.stdout)
     const removePid = command.pid === undefined ? undefined : writePid(command.pid)
-    await serveLoaded(loaded, { ...optionsOf(command, where, loaded), on: log }).finally(removePid)
+    await serveLoaded(loaded, { ...optionsOf(command, where, loaded), ...tls, on: log }).finally(
+      removePid,
+    )
   } catch (error) {
     if (unserved.isEnding || isStopped(error)) return
     unserved.fail(error)
@@ -121,6 +127,22 @@ function parseBind(bind: string): Place {
   throw new StewardError(
     'ERR_BAD_OPTION',
     `Cannot listen on --bind "${bind}": give host:port, unix:path or fd://number`,
+  )
+}
+
+/** TLS, when its two files are given. @throws `ERR_BAD_OPTION` when one of them is missing */
+function tlsOf({ tlsCert, tlsKey, tlsCa }: ServeCommand): Pick<ServeOptions, 'tls'> {
+  const options = { '--tls-cert': tlsCert, '--tls-key': tlsKey, '--tls-ca': tlsCa }
+  const given = Object.entries(options).filter(([, file]) => file !== undefined)
+  if (given.length === 0) return {}
+  if (tlsCert !== undefined && tlsKey !== undefined) {
+    return { tls: { cert: tlsCert, key: tlsKey, ca: tlsCa } }
+  }
+  const names = given.map(([name]) => name)
+  const missing = ['--tls-cert', '--tls-key'].filter((name) => !names.includes(name))
+  throw new StewardError(
+    'ERR_BAD_OPTION',
+    `Cannot serve TLS with ${names.join(' and ')} alone: give ${missing.join(' and ')} as well`,
   )
 }
 

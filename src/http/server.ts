@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createHttp2Server } from 'node:http2'
 import type { AddressInfo, Server as NetServer, Socket } from 'node:net'
+import type { Server as TlsServer } from 'node:tls'
 import type { Emit, Served, Waiting } from '../base/events.ts'
 import type { Release, World } from '../base/world.ts'
 import { realWorld } from '../base/world.ts'
@@ -18,6 +19,7 @@ import {
 import { Listener } from './listener.ts'
 import { betweenRequests } from './internals.ts'
 import { turnAway } from './refuse.ts'
+import { keepRenewed } from './renewal.ts'
 import { takeOver } from './take-over.ts'
 import { Traffic, type RefuseFrom } from './traffic.ts'
 
@@ -93,7 +95,8 @@ export class HttpServer {
    */
   async listen(binding: Binding): Promise<void> {
     await this.#listener.open(binding)
-    this.#unwatch = this.#certificate?.watch(this.#acceptor, this.#traffic)
+    if (!this.#certificate) return
+    this.#unwatch = keepRenewed(this.#acceptor as TlsServer, this.#certificate, this.#traffic)
   }
 
   /** Where it is reached: `http://127.0.0.1:3000`, `unix:/run/app.sock`; empty before `listen`. */

@@ -3,6 +3,7 @@ import { describe, StewardError } from '../base/errors.ts'
 import type { ServiceEvent } from '../base/events.ts'
 import { realWorld, type World } from '../base/world.ts'
 import { bind, type Binding, type BindTarget } from '../http/binding.ts'
+import { Certificate, type TlsFiles } from '../http/certificates.ts'
 import type { Override } from '../scope/override.ts'
 import { leave } from './leaving.ts'
 import { problemPrinter } from './problems.ts'
@@ -45,6 +46,8 @@ export interface ServeOptions extends StartOptions {
   unix?: string
   /** The descriptor of a listening socket that was inherited, in the place of host and port. */
   fd?: number
+  /** The files of a certificate: TLS in the place of plain HTTP. They are read anew whenever they change. */
+  tls?: TlsFiles
   /** How long an idle connection is kept. @default '75s' */
   keepAlive?: Duration
   /** Speak HTTP/2 as well: chosen by ALPN with TLS, by the client's first bytes without. @default false */
@@ -67,7 +70,7 @@ export interface ServeOptions extends StartOptions {
  * Serves a service, or an app as such: binds, opens what it holds, runs its start hooks, then listens. Resolves when it is
  * ready. It handles the process's signals unless `signals` is false.
  *
- * @throws `ERR_LISTEN` before anything of the app is started, `ERR_OPEN`, `ERR_HOOK`, `ERR_LIFESPAN`, `ERR_BAD_OPTION`,
+ * @throws `ERR_LISTEN` and `ERR_TLS` before anything of the app is started, `ERR_OPEN`, `ERR_HOOK`, `ERR_LIFESPAN`, `ERR_BAD_OPTION`,
  * `ERR_APP_NOT_USABLE`; what had been started is undone then
  * @example
  * ```ts
@@ -83,7 +86,9 @@ export async function serve(
   options: ServeOptions = {},
 ): Promise<Running> {
   checkOptions(options, SERVE_OPTIONS, 'serve')
-  return new Serving(serviceOf(given), options).start()
+  const definition = serviceOf(given)
+  const tls = options.tls === undefined ? undefined : await Certificate.load(options.tls)
+  return new Serving(definition, options, tls).start()
 }
 
 /**
@@ -115,9 +120,10 @@ class Serving {
   readonly #signals: boolean
   #watchdog: Watchdog | undefined
 
-  constructor(definition: ServiceDefinition, options: ServeOptions) {
+  constructor(definition: ServiceDefinition, options: ServeOptions, tls?: Certificate) {
     this.#options = { ...options, on: options.on ?? problemPrinter() }
-    this.#settings = settingsOf(definition, this.#options)
+    const settings = settingsOf(definition, this.#options)
+    this.#settings = { ...settings, http: { ...settings.http, tls } }
     this.#run = new ServiceRun(definition, this.#settings)
     this.#signals = options.signals ?? true
   }
@@ -273,7 +279,7 @@ const START_OPTIONS = [
   'world',
 ]
 const SERVE_OPTIONS = [
-  ...START_OPTIONS, 'port', 'host', 'unix', 'fd', 'keepAlive', 'http2', 'limits', 'refuse', 'health', 'signals', 'watchdog', 'signalExitCodes',
+  ...START_OPTIONS, 'port', 'host', 'unix', 'fd', 'tls', 'keepAlive', 'http2', 'limits', 'refuse', 'health', 'signals', 'watchdog', 'signalExitCodes',
 ] // oxfmt-ignore
 
 function checkOptions(options: object, known: readonly string[], doing: string): void {

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { issue } from '../helpers/certificates.ts'
 import { MAIN, modules, Program, type Exit } from '../helpers/program.ts'
 
 interface Case {
@@ -16,9 +17,15 @@ interface Case {
   says: RegExp | string
 }
 
+const [ours, other] = [issue(), issue()]
+const tls = ['--tls-cert', 'cert.pem', '--tls-key', 'key.pem']
 const OK = `export default { fetch: () => new Response('ok') }`
 const ok = { 'app.ts': OK }
 const app = (text: string): Record<string, string> => ({ 'app.ts': text })
+/** A service that would say so if anything of it were opened. */
+const NEVER = app(
+  `import { perApp, service } from 'steward'; const db = perApp(() => { throw new Error('it was opened') }); export default service({ resources: { db } })`,
+)
 const use = `; give a service(…), an object with fetch such as a Hono app, or a (req, res) listener`
 const exporting = (found: string): string =>
   `Cannot serve "app.ts": its default export is ${found}, which is no app`
@@ -82,6 +89,15 @@ const CASES: Case[] = [
   { name: 'a descriptor that is no socket', files: ok, args: ['app.ts', '--fd', '0'], code: 1, says: 'Cannot listen on file descriptor 0: it is not a socket; pass a listening socket, as systemd does' },
   { name: 'a descriptor that is not open', files: ok, args: ['app.ts', '--fd', '77'], code: 1, says: /^Cannot listen on file descriptor 77: it is not open/ },
   { name: 'a descriptor that is no number', files: ok, args: ['app.ts', '--fd', 'x'], code: 2, says: /argument 'x' is invalid\. It is no file descriptor/ },
+  // TLS: the app is never opened
+  { name: 'a certificate that is missing', files: NEVER, args: ['app.ts', ...tls], code: 2, says: /^Cannot serve TLS with "\/.+\/cert\.pem" as the certificate: there is no such file; give the path of a file in PEM$/ },
+  { name: 'a key that is a folder', files: { ...NEVER, 'cert.pem': ours.cert, 'key.pem/x': '' }, args: ['app.ts', ...tls], code: 2, says: /^Cannot serve TLS with "\/.+\/key\.pem" as the key: it is a folder; give the path of the file in it$/ },
+  { name: 'a certificate with the key of another', files: { ...NEVER, 'cert.pem': ours.cert, 'key.pem': other.key }, args: ['app.ts', ...tls], code: 2, says: /^Cannot serve TLS with the certificate "\/.+\/cert\.pem" and the key "\/.+\/key\.pem": they do not belong together; give the key that the certificate was issued for$/ },
+  { name: 'client authorities that are none', files: { ...NEVER, 'cert.pem': ours.cert, 'key.pem': ours.key }, args: ['app.ts', ...tls, '--tls-ca', 'app.ts'], code: 2, says: /^Cannot serve TLS with "\/.+\/app\.ts" as the client authorities: it is not PEM; give a certificate in PEM/ },
+  { name: 'a certificate without a key', files: ok, args: ['app.ts', '--tls-cert', 'cert.pem'], code: 2, says: 'Cannot serve TLS with --tls-cert alone: give --tls-key as well' },
+  { name: 'a key without a certificate', files: ok, args: ['app.ts', '--tls-key', 'key.pem', '--tls-ca', 'ca.pem'], code: 2, says: 'Cannot serve TLS with --tls-key and --tls-ca alone: give --tls-cert as well' },
+  { name: 'client authorities alone', files: ok, args: ['app.ts', '--tls-ca', 'ca.pem'], code: 2, says: 'Cannot serve TLS with --tls-ca alone: give --tls-cert and --tls-key as well' },
+  { name: 'a certificate from a variable that is empty', files: ok, args: ['app.ts', '--tls-cert', '', '--tls-key', ''], code: 2, says: 'Cannot use "" (string) as "tls.cert": give the path of a PEM file' },
   { name: 'a first module that is missing', files: ok, args: ['app.ts', '--import', 'no-such-loader'], code: 2, says: /^Cannot load "no-such-loader" first: Cannot find package 'no-such-loader' imported from .+; install it in the project$/ },
   { name: 'a first module that throws', files: { ...ok, 'first.ts': `throw new Error('no')` }, args: ['app.ts', '--import', './first.ts'], code: 1, says: 'Cannot load "./first.ts" first: no' },
   { name: 'a pid file that is a folder', files: { ...ok, 'pid/x': '' }, args: ['app.ts', '--port', '0', '--pid', 'pid'], code: 2, says: /^Cannot write the pid file "pid": EISDIR.*; name a file that can be written$/ },

@@ -1,5 +1,6 @@
 import {
   createPrivateKey, generateKeyPairSync, randomBytes, sign, X509Certificate, type KeyObject,
+  type KeyPairKeyObjectResult,
 } from 'node:crypto' // oxfmt-ignore
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -17,6 +18,8 @@ export interface IssueOptions {
   name?: string
   /** Who signs it. @default itself */
   by?: Issued
+  /** Its key pair. @default a new one of P-256 */
+  keys?: KeyPairKeyObjectResult
   /** May it sign others? @default false */
   isAuthority?: boolean
   /** From when it is valid. @default an hour ago */
@@ -38,9 +41,10 @@ export function authority(name = 'Test Authority'): Issued {
   return issue({ name, isAuthority: true })
 }
 
-/** A certificate for localhost, 127.0.0.1 and ::1, with a P-256 key of its own. */
+/** A certificate for localhost, 127.0.0.1 and ::1, with a key of its own. An authority's key has to be of P-256. */
 export function issue(options: IssueOptions = {}): Issued {
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const { keys = generateKeyPairSync('ec', { namedCurve: 'P-256' }) } = options
+  const { privateKey, publicKey } = keys
   const key = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
   const signer = options.by ? createPrivateKey(options.by.key) : privateKey
   const toSign = tbsCertificate(options, publicKey)
