@@ -13,7 +13,7 @@ const ready: ServiceEvent = { type: 'service.ready', took: 1 }
 const closed: ServiceEvent = {
   type: 'service.closed',
   clean: true,
-  served: { requests: 0, cut: 0, left: 0 },
+  served: { requests: 0, cut: 0, left: 0, refused: 0 },
   took: { stopping: 0, draining: 0, closing: 0 },
   errors: [],
 }
