@@ -2,6 +2,7 @@ import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import type { Duration } from '../base/deadline.ts'
 import { describeError, StewardError } from '../base/errors.ts'
 import { realWorld } from '../base/world.ts'
+import { isActivated } from '../service/activation.ts'
 import { leave } from '../service/leaving.ts'
 import { exitCode, guard, serve, type ServeOptions } from '../service/serve.ts'
 import type { Guarded } from '../service/signals.ts'
@@ -148,10 +149,9 @@ function tlsOf({ tlsCert, tlsKey, tlsCa }: ServeCommand): Pick<ServeOptions, 'tl
 
 function optionsOf(command: ServeCommand, where: Place, { port }: Loaded): ServeOptions {
   const { gracefulTimeout, drainDelay, keepAlive, healthLive, healthReady } = command
-  const own =
-    port !== undefined && Object.keys(where).length === 0 && process.env['PORT'] === undefined
-      ? { port }
-      : {}
+  const isElsewhere =
+    Object.keys(where).length > 0 || process.env['PORT'] !== undefined || isActivated(process)
+  const own = port === undefined || isElsewhere ? {} : { port }
   return {
     ...own,
     ...where,

@@ -5,7 +5,10 @@ import { realWorld, type World } from '../base/world.ts'
 import { bind, type Binding, type BindTarget } from '../http/binding.ts'
 import { Certificate, type TlsFiles } from '../http/certificates.ts'
 import type { Override } from '../scope/override.ts'
+import { activate } from './activation.ts'
 import { leave } from './leaving.ts'
+import { Notifier, takeNotifySettings } from './notify.ts'
+import { warnOfOrphans } from './orphans.ts'
 import { problemPrinter } from './problems.ts'
 import type { RefuseFrom } from '../http/traffic.ts'
 import { limitsOf, refuseOf, type LimitOptions } from './limits.ts'
@@ -38,7 +41,7 @@ export interface StartOptions {
 
 /** How a service is served. */
 export interface ServeOptions extends StartOptions {
-  /** @default the environment's `PORT`, or 3000; 0 for any free one */
+  /** @default a socket that systemd has passed on; else the environment's `PORT`, or 3000; 0 for any free one */
   port?: number
   /** @default '127.0.0.1', or all interfaces when the port comes from the environment's `PORT` */
   host?: string
@@ -58,7 +61,10 @@ export interface ServeOptions extends StartOptions {
   refuse?: RefuseFrom
   /** The probes on the app's port, or none. @default { live: '/livez', ready: '/readyz', keepReady: false } */
   health?: Partial<ProbePaths> | false
-  /** SIGTERM, SIGINT and SIGHUP stop it, errors that nobody caught too; then the process ends. @default true */
+  /**
+   * SIGTERM, SIGINT and SIGHUP stop it, errors that nobody caught too; then the process ends. It speaks for the process to
+   * systemd, where that is asked for. @default true
+   */
   signals?: boolean
   /** A thread that ends the process 1 s after the grace, whatever blocks it. @default the same as `signals` */
   watchdog?: boolean
@@ -129,8 +135,9 @@ class Serving {
   }
 
   async start(): Promise<Running> {
-    const target = targetOf(this.#options)
-    if (this.#signals) guard.add(this.#run)
+    const { target, warnings } = activate(placeOf(this.#options), process)
+    if (this.#signals) this.#takeProcess()
+    for (const message of warnings) this.#run.emit({ type: 'warning', message })
     let binding: Binding | undefined
     try {
       binding = await bindTo(target)
@@ -145,6 +152,18 @@ class Serving {
     }
     void this.#run.closed.then(({ clean }) => this.#end({ failed: !clean, started: true }))
     return this.#run
+  }
+
+  /** It is what the process is for: it hears its signals, speaks for it to systemd, and knows what being process 1 means. */
+  #takeProcess(): void {
+    guard.add(this.#run)
+    const { emit, events } = this.#run
+    const settings = takeNotifySettings(process)
+    if (settings) {
+      const warn = (message: string): void => emit({ type: 'warning', message })
+      events.on(new Notifier(settings, { warn, world: this.#settings.world }).follow)
+    }
+    if (process.pid === 1) events.on(warnOfOrphans(emit))
   }
 
   async #watch(): Promise<void> {
@@ -229,7 +248,9 @@ function probesOf(health: NonNullable<ServeOptions['health']>): ProbePaths | fal
   return { live, ready, keepReady }
 }
 
-function targetOf({ port, host, unix, fd }: ServeOptions): BindTarget {
+/** Whether a place was given, and which it is, or the default. @throws `ERR_BAD_OPTION` */
+function placeOf(options: ServeOptions): { target: () => BindTarget; given: boolean } {
+  const { port, host, unix, fd } = options
   const places = [unix, fd, port ?? host].filter((one) => one !== undefined)
   if (places.length > 1) {
     throw new StewardError(
@@ -237,6 +258,10 @@ function targetOf({ port, host, unix, fd }: ServeOptions): BindTarget {
       'Cannot listen in several places: give either host and port, or unix, or fd',
     )
   }
+  return { target: () => targetOf(options), given: places.length > 0 }
+}
+
+function targetOf({ port, host, unix, fd }: ServeOptions): BindTarget {
   if (unix !== undefined) return { path: unix }
   if (fd !== undefined) return { fd }
   const given = port ?? portFromEnvironment()

@@ -97,7 +97,26 @@ function kill(why: string): void {
     2,
     `steward: killing the process: ${why}; what blocks the event loop, or ignores its signal, was not closed\n`,
   )
+  if (process.pid === 1) becomeNothing()
   process.kill(process.pid, 'SIGKILL')
+}
+
+/**
+ * The kernel shields process 1 from every signal of its own namespace, SIGKILL too. What ends it is to become another
+ * program, which ends at once, with the exit code that a shell gives what was killed.
+ */
+function becomeNothing(): void {
+  const { execPath } = process
+  // Node's own `execve` refuses to work outside the main thread, which is the one that is blocked
+  internal<ProcessMethods>('process_methods')?.execve(
+    execPath,
+    [execPath, '-e', `process.exit(${128 + constants.signals.SIGKILL})`],
+    [],
+  )
+}
+
+interface ProcessMethods {
+  execve(file: string, args: readonly string[], env: readonly string[]): void
 }
 
 interface SignalHandle {
@@ -106,8 +125,12 @@ interface SignalHandle {
   unref(): void
 }
 
+interface SignalBinding {
+  Signal: new () => SignalHandle
+}
+
 function onSignals(tell: (name: string) => void): void {
-  const Signal = signalBinding()
+  const { Signal } = internal<SignalBinding>('signal_wrap') ?? {}
   if (!Signal) return
   for (const name of STOP_SIGNALS) {
     const handle = new Signal()
@@ -117,12 +140,13 @@ function onSignals(tell: (name: string) => void): void {
   }
 }
 
-function signalBinding(): (new () => SignalHandle) | undefined {
+/** A binding of Node's own, in a thread with `--expose-internals`. */
+function internal<Binding>(name: string): Binding | undefined {
   try {
     const { internalBinding } = createRequire(import.meta.url)('internal/test/binding') as {
-      internalBinding: (name: string) => { Signal: new () => SignalHandle }
+      internalBinding: (name: string) => Binding
     }
-    return internalBinding('signal_wrap').Signal
+    return internalBinding(name)
   } catch {
     return undefined // this Node version keeps its bindings to itself; the main thread's word remains
   }

@@ -30,6 +30,8 @@ export interface ProgramOptions {
   cwd?: string
   /** In the place of pipes: a test that holds the descriptors. */
   stdio?: StdioOptions
+  /** What starts Node, which is its last arguments. */
+  through?: readonly string[]
 }
 
 /** A program that was spawned: what it prints as JSON lines is awaited by its `event`. Killed when disposed. */
@@ -42,9 +44,13 @@ export class Program implements Disposable {
   readonly #waiting = new Set<() => void>()
   #partial = ''
 
-  constructor(args: readonly string[], { env = {}, cwd, stdio }: ProgramOptions = {}) {
+  constructor(
+    args: readonly string[],
+    { env = {}, cwd, stdio, through = [] }: ProgramOptions = {},
+  ) {
     const { PORT: _, NODE_TEST_CONTEXT: __, ...inherited } = process.env
-    this.child = spawn(process.execPath, args, {
+    const [command, ...rest] = [...through, process.execPath, ...args] as [string, ...string[]]
+    this.child = spawn(command, rest, {
       cwd: cwd ?? root,
       env: { ...inherited, NO_COLOR: '1', NODE_COMPILE_CACHE: CACHE, ...env },
       stdio: stdio ?? ['ignore', 'pipe', 'pipe'],
