@@ -28,7 +28,8 @@ export type {
   Service,
   ServiceOptions,
 } from './service/service.ts'
-export type { ServeOptions, StartOptions } from './service/serve.ts'
+export type { LimitOptions } from './service/limits.ts'
+export type { ServeOptions, StartOptions } from './service/options.ts'
 export type { Running, ServiceState } from './service/running.ts'
 export type { Hook, HookContext, Lifespan } from './service/hooks.ts'
 export type { StopReport } from './service/stages.ts'

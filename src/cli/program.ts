@@ -51,7 +51,20 @@ function addServe(command: Command): void {
       'how long everything is still served after readiness has turned (0s)',
       time,
     )
+    .option('--drain-quiet <time>', 'end that early when no request has come for so long', time)
+    .addOption(
+      new Option(
+        '--refuse <stage>',
+        'answer new requests 503 from this stage of the stop on',
+      ).choices(['stopping', 'draining']),
+    )
+    .option('--http2', 'speak HTTP/2 as well: by ALPN with TLS, by prior knowledge without')
     .option('--keep-alive <time>', 'how long an idle connection is kept (75s)', time)
+    .option('--limit-headers <time>', "how long a request's head may take to arrive (20s)", time)
+    .option('--limit-request <time>', 'how long a whole request may take to arrive (5m)', time)
+    .option('--limit-send <time>', 'how long a client may leave a response unread (1m)', time)
+    .option('--limit-header-size <bytes>', "how large a request's head may be (16384)", count)
+    .option('--limit-connections <number>', 'how many may be open at a time (no limit)', count)
     .addOption(
       new Option('--log <form>', 'how to log (pretty on a terminal, else json)').choices([
         'pretty',
@@ -67,6 +80,10 @@ function addServe(command: Command): void {
     )
     .option('--health-live <path>', 'path of the liveness probe (/livez)')
     .option('--health-ready <path>', 'path of the readiness probe (/readyz)')
+    .option(
+      '--health-keep-ready',
+      'readiness does not turn at the stop: the balancer knows otherwise',
+    )
     .option('--no-health', 'no probes on the port of the app')
     .option('--no-watchdog', 'no thread that ends a process whose event loop is blocked')
     .option('--signal-exit-codes', 'exit 130 or 143 after a clean stop by SIGINT or SIGTERM')
@@ -100,6 +117,11 @@ function port(text: string): number {
   const number = Number(text)
   if (/^\d+$/.test(text) && number <= 65_535) return number
   throw new InvalidArgumentError('It is no port: give a number from 0 to 65535.')
+}
+
+function count(text: string): number {
+  if (/^[1-9]\d*$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('It is no such number: give a whole one of at least 1.')
 }
 
 function descriptor(text: string): number {

@@ -4,7 +4,8 @@ import { describeError, StewardError } from '../base/errors.ts'
 import { realWorld } from '../base/world.ts'
 import { isActivated } from '../service/activation.ts'
 import { leave } from '../service/leaving.ts'
-import { exitCode, guard, serve, type ServeOptions } from '../service/serve.ts'
+import type { ServeOptions } from '../service/options.ts'
+import { exitCode, guard, serve } from '../service/serve.ts'
 import type { Guarded } from '../service/signals.ts'
 import { isStopped } from '../service/starting.ts'
 import { exitCodeOf, printFatal, survivePipes, type Form } from './fatal.ts'
@@ -24,12 +25,21 @@ export interface ServeCommand extends LoadOptions {
   tlsCa?: string
   gracefulTimeout?: Duration
   drainDelay?: Duration
+  drainQuiet?: Duration
+  refuse?: 'stopping' | 'draining'
+  http2?: boolean
   keepAlive?: Duration
+  limitHeaders?: Duration
+  limitRequest?: Duration
+  limitSend?: Duration
+  limitHeaderSize?: number
+  limitConnections?: number
   log?: 'pretty' | 'json'
   pid?: string
   health: boolean
   healthLive?: string
   healthReady?: string
+  healthKeepReady?: boolean
   watchdog: boolean
   signalExitCodes?: boolean
 }
@@ -148,23 +158,43 @@ function tlsOf({ tlsCert, tlsKey, tlsCa }: ServeCommand): Pick<ServeOptions, 'tl
 }
 
 function optionsOf(command: ServeCommand, where: Place, { port }: Loaded): ServeOptions {
-  const { gracefulTimeout, drainDelay, keepAlive, healthLive, healthReady } = command
+  const { gracefulTimeout, drainDelay, drainQuiet, refuse, http2, keepAlive } = command
   const isElsewhere =
     Object.keys(where).length > 0 || process.env['PORT'] !== undefined || isActivated(process)
   const own = port === undefined || isElsewhere ? {} : { port }
   return {
     ...own,
     ...where,
-    ...(gracefulTimeout === undefined ? {} : { gracefulTimeout }),
-    ...(drainDelay === undefined ? {} : { drainDelay }),
-    ...(keepAlive === undefined ? {} : { keepAlive }),
-    health: command.health && {
-      ...(healthLive ? { live: healthLive } : {}),
-      ...(healthReady ? { ready: healthReady } : {}),
-    },
+    ...given({ gracefulTimeout, drainDelay, drainQuiet, refuse, http2, keepAlive }),
+    limits: limitsOf(command),
+    health: healthOf(command),
     watchdog: command.watchdog,
     signalExitCodes: command.signalExitCodes ?? false,
   }
+}
+
+function limitsOf(command: ServeCommand): NonNullable<ServeOptions['limits']> {
+  const { limitHeaders, limitRequest, limitSend, limitHeaderSize, limitConnections } = command
+  return given({
+    headers: limitHeaders,
+    request: limitRequest,
+    send: limitSend,
+    headerSize: limitHeaderSize,
+    connections: limitConnections,
+  })
+}
+
+function healthOf(command: ServeCommand): NonNullable<ServeOptions['health']> {
+  const { health, healthLive: live, healthReady: ready, healthKeepReady: keepReady } = command
+  return health && given({ live, ready, keepReady })
+}
+
+type Given<Options> = { [Name in keyof Options]?: Exclude<Options[Name], undefined> }
+
+/** Those options that were given. */
+function given<Options extends object>(options: Options): Given<Options> {
+  const entries = Object.entries(options).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(entries) as Given<Options>
 }
 
 /** Writes the pid file, and gives what removes it if it is still ours. @throws `ERR_BAD_OPTION` when another process has it */
