@@ -15,6 +15,9 @@ export interface UsedOnce {
 
 /** What most contexts never need: made at first touch. */
 interface Rare {
+  wantsUse: boolean
+  aborted: StewardError | undefined
+  failure: Failure | undefined
   controller: AbortController | undefined
   used: UsedOnce | undefined
   onUse: ((used: UsedOnce) => void) | undefined
@@ -32,22 +35,34 @@ interface Rare {
 export class OpenContext implements Context {
   readonly scope: Scope
   readonly step: Step
-  /** Was `use` looked at? Then the opener's promise is the close, not the value. */
-  wantsUse = false
-  /** Do others wait for it? Not when the opener is synchronous. */
-  isPending = false
   /** Is the opening over, well or not? */
   isOver = false
-  /** Why the opener was asked to stop, once it was. */
-  aborted: StewardError | undefined = undefined
-  /** How it failed, when it did. */
-  failure: Failure | undefined = undefined
   #waiting: Opening[] | undefined = undefined
   #rare: Rare | undefined = undefined
 
   constructor(scope: Scope, step: Step) {
     this.scope = scope
     this.step = step
+  }
+
+  /** Was anything done with it that most openers do not do? */
+  get isTouched(): boolean {
+    return this.#rare !== undefined
+  }
+
+  /** Was `use` looked at? Then the opener's promise is the close, not the value. */
+  get wantsUse(): boolean {
+    return this.#rare !== undefined && this.#rare.wantsUse
+  }
+
+  /** Why the opener was asked to stop, once it was. */
+  get aborted(): StewardError | undefined {
+    return this.#rare?.aborted
+  }
+
+  /** How it failed, when it did. */
+  get failure(): Failure | undefined {
+    return this.#rare?.failure
   }
 
   get began(): number {
@@ -62,6 +77,11 @@ export class OpenContext implements Context {
     this.#own.stopClock = stop
   }
 
+  /** Do others wait for it? Not when the opener is synchronous. */
+  get isWaitedFor(): boolean {
+    return this.#waiting !== undefined
+  }
+
   /** Told when it has ended. */
   waitedBy(opening: Opening): void {
     if (!this.#waiting) this.#waiting = [opening]
@@ -71,7 +91,7 @@ export class OpenContext implements Context {
   /** It is open, or has failed: its signal stays as it is from now on, and those who wait go on. Did anybody? */
   settle(failure: Failure | undefined): boolean {
     this.isOver = true
-    this.failure = failure
+    if (failure) this.#own.failure = failure
     this.#rare?.stopClock?.()
     let isHeard = false
     for (const opening of this.#waiting ?? NOBODY) if (opening.advance(failure)) isHeard = true
@@ -98,7 +118,7 @@ export class OpenContext implements Context {
   }
 
   get use(): Context['use'] {
-    this.wantsUse = true
+    this.#own.wantsUse = true
     return (value) => this.#use(value)
   }
 
@@ -113,8 +133,8 @@ export class OpenContext implements Context {
   /** Asks the opener to stop; nothing happens when it is open already. */
   abort(reason: StewardError): void {
     if (this.isOver || this.aborted) return
-    this.aborted = reason
-    this.#rare?.controller?.abort(reason)
+    this.#own.aborted = reason
+    this.#own.controller?.abort(reason)
   }
 
   /** Who takes what `use` is called with, now or later. */
@@ -126,6 +146,9 @@ export class OpenContext implements Context {
 
   get #own(): Rare {
     return (this.#rare ??= {
+      wantsUse: false,
+      aborted: undefined,
+      failure: undefined,
       controller: undefined,
       used: undefined,
       onUse: undefined,

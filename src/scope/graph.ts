@@ -1,15 +1,32 @@
 import { describe, StewardError } from '../base/errors.ts'
 import { appKind, isWithin, type Kind } from './kind.ts'
 import { Replacement, type Override } from './override.ts'
-import { definitionOf, type Definition, type Resources } from './resource.ts'
+import {
+  definitionOf,
+  type Definition,
+  type Gives,
+  type Opener,
+  type Resources,
+} from './resource.ts'
 
-/** A resource in one graph: overrides applied, named, with a slot of its own in its scope. */
-export interface Step {
+/**
+ * A resource in one graph: overrides applied, named, with a slot of its own in its scope. What a request reads of it lies in
+ * it and not behind it: each object that it touches is likely to come from a slower cache, some 5 ns.
+ */
+export interface Step extends Place {
+  readonly open: Opener
+  /** Absent when the opener takes the context alone. */
+  readonly wants: readonly Pick[] | undefined
+  /** What a call of `open` gives, as far as that is known. */
+  readonly gives: Gives
+  /** Is its opening news? Of the app's resources, but for those that are built in. */
+  readonly isTold: boolean
+  /** Was it opened before in a request or the like, and is a value that it gives no more than that? */
+  isUsual: boolean
+  /** Has its close no limit of its own? */
+  readonly isBrief: boolean
   readonly definition: Definition
   readonly name: string
-  readonly kind: Kind
-  /** Its place in the arrays of every scope of its kind. */
-  readonly slot: number
   readonly deps: readonly Pick[]
   /** Slots of the same kind of scope that it stands on, directly or not: closed after it. */
   readonly below: Set<number>
@@ -20,10 +37,51 @@ export interface Step {
   disposerSeen: boolean
 }
 
+/** Where the value of a step is. */
+export interface Place {
+  readonly kind: Kind
+  /** In the arrays of every scope of that kind. */
+  readonly slot: number
+}
+
 /** A step under the name by which its value is wanted. */
-export interface Pick {
+export interface Pick extends Place {
   readonly key: string
   readonly step: Step
+}
+
+/** A step under a name. */
+export function pickOf(key: string, step: Step): Pick {
+  return { key, step, kind: step.kind, slot: step.slot }
+}
+
+/** What is found out about a step before it is one. */
+export type StepParts = Omit<
+  Step,
+  'open' | 'wants' | 'gives' | 'isTold' | 'isUsual' | 'isBrief' | 'disposerSeen'
+>
+
+/** A step from its parts. */
+export function stepOf(parts: StepParts): Step {
+  const { definition, kind, slot, deps } = parts
+  const { open, gives, verbatim } = definition
+  return {
+    kind,
+    slot,
+    open,
+    wants: definition.deps && deps,
+    gives: verbatim ? 'value' : gives,
+    isUsual: kind.depth > 0 && gives !== 'anything',
+    isBrief: definition.closeTimeout === undefined,
+    isTold: kind.depth === 0 && definition.input === undefined,
+    definition,
+    name: parts.name,
+    deps,
+    below: parts.below,
+    height: parts.height,
+    replaced: parts.replaced,
+    disposerSeen: false,
+  }
 }
 
 /** What has to be open for a set of wanted resources: compiled once, used for every request. */
@@ -33,6 +91,8 @@ export interface Plan {
   /** Dependencies first. */
   readonly steps: readonly Step[]
   readonly picks: readonly Pick[]
+  /** Does each step, from the first of the innermost scope on, stand on the one before? Then nothing opens beside another. */
+  readonly isChain?: boolean
 }
 
 /** The resources of one running service, or of one `open`, and how they stand on each other. */
@@ -81,12 +141,12 @@ export class Graph {
   }
 
   #compile(wanted: Resources): Plan {
-    const picks = Object.entries(wanted).map(([key, resource]) => ({
-      key,
-      step: this.#step(key, resource, []),
-    }))
+    const picks = Object.entries(wanted).map(([key, resource]) =>
+      pickOf(key, this.#step(key, resource, [])),
+    )
     const kind = picks.map((pick) => pick.step.kind).reduce(innermost, appKind)
-    return { kind, picks, steps: inOrder(picks) }
+    const steps = inOrder(picks)
+    return { kind, picks, steps, isChain: isChain(steps, kind) }
   }
 
   /** The step of a resource, when a plan has reached it. */
@@ -127,10 +187,9 @@ export class Graph {
       )
     }
     this.#meet(definition.kind)
-    const deps = Object.entries(definition.deps ?? {}).map(([name, dep]) => ({
-      key: name,
-      step: this.#step(name, dep, [...path, definition]),
-    }))
+    const deps = Object.entries(definition.deps ?? {}).map(([name, dep]) =>
+      pickOf(name, this.#step(name, dep, [...path, definition])),
+    )
     return this.#add(definition, deps, replacement?.how)
   }
 
@@ -138,17 +197,8 @@ export class Graph {
     const { kind } = definition
     const slot = this.#sizes.get(kind) ?? 0
     const name = this.#names.get(definition)!
-    const step: Step = {
-      definition,
-      name,
-      kind,
-      slot,
-      deps,
-      below: new Set(),
-      height: 0,
-      replaced,
-      disposerSeen: false,
-    }
+    const below = new Set<number>()
+    const step = stepOf({ definition, name, kind, slot, deps, below, height: 0, replaced })
     for (const dep of deps) {
       if (!isWithin(kind, dep.step.kind)) throw captive(step, dep)
       if (dep.step.kind === kind) standOn(step, dep.step)
@@ -214,6 +264,13 @@ function standOn(step: Step, dependency: Step): void {
   step.below.add(dependency.slot)
   for (const slot of dependency.below) step.below.add(slot)
   step.height = Math.max(step.height, dependency.height + 1)
+}
+
+function isChain(steps: readonly Step[], kind: Kind): boolean {
+  const chain = steps.slice(steps.findIndex((step) => step.kind === kind))
+  return chain.every(
+    (step, index) => step.kind === kind && (index === 0 || step.below.has(chain[index - 1]!.slot)),
+  )
 }
 
 function inOrder(picks: readonly Pick[]): Step[] {

@@ -1,7 +1,7 @@
 import { milliseconds, type Duration } from '../base/deadline.ts'
 import { describe, StewardError } from '../base/errors.ts'
 import type { Release } from '../base/world.ts'
-import { captive, type Pick, type Step } from './graph.ts'
+import { captive, pickOf, stepOf, type Step } from './graph.ts'
 import { appKind, instanceKind } from './kind.ts'
 import type { OpenContext } from './context.ts'
 import {
@@ -191,7 +191,16 @@ class Registry implements Keyed<unknown, unknown> {
     if (!definition || definition.kind !== appKind) throw notPerApp(name)
     const { graph } = this.#context.scope.root
     const { picks } = graph.plan(depsOf(definition))
-    const step = stepOf(definition, name, picks)
+    const step = stepOf({
+      definition,
+      name,
+      kind: instanceKind,
+      slot: 0,
+      deps: picks,
+      below: new Set(),
+      height: 0,
+      replaced: undefined,
+    })
     for (const pick of picks) {
       if (pick.step.kind !== appKind) throw captive(step, pick)
       graph.grow(this.#context.step, pick.step)
@@ -233,25 +242,11 @@ class Registry implements Keyed<unknown, unknown> {
   }
 }
 
-function stepOf(definition: Definition, name: string, deps: readonly Pick[]): Step {
-  return {
-    definition,
-    name,
-    kind: instanceKind,
-    slot: 0,
-    deps,
-    below: new Set(),
-    height: 0,
-    replaced: undefined,
-    disposerSeen: false,
-  }
-}
-
 async function openInstance(scope: Scope, app: Scope, step: Step): Promise<void> {
   const { graph } = app.root
   try {
     await app.open(graph.plan(depsOf(step.definition)))
-    await scope.open({ kind: instanceKind, steps: [step], picks: [{ key: 'value', step }] })
+    await scope.open({ kind: instanceKind, steps: [step], picks: [pickOf('value', step)] })
   } catch (error) {
     const own = error instanceof Failure ? error.error : error
     const closed = scope.end({ ok: false, error: own })

@@ -2,7 +2,6 @@ import { StewardError } from '../base/errors.ts'
 import type { OpenContext } from './context.ts'
 import type { Step } from './graph.ts'
 import type { Ending } from './resource.ts'
-import type { Scope } from './scope.ts'
 
 /** Something open that has to be closed: who holds it is its scope; `end` is called once, by the scope's closing. */
 export interface Held {
@@ -26,35 +25,78 @@ export async function endHeld(held: Held, ending: Ending): Promise<void> {
  * @throws `ERR_NO_YIELD`, `ERR_USE_NEVER`, or whatever the opener throws at once
  */
 export function runOpener(context: OpenContext): boolean {
+  return take(context, callOpener(context))
+}
+
+/**
+ * The same for a step that is usual: what a generator yields, or a value without a disposer, needs no more than to be put
+ * in its place.
+ *
+ * @throws the same
+ */
+export function runUsual(context: OpenContext): boolean {
   const { scope, step } = context
-  const { definition } = step
-  const result = definition.deps
-    ? definition.open(depsOf(scope, step), context)
-    : definition.open(context)
+  const result = callOpener(context)
+  if (context.isTouched) return take(context, result)
+  if (step.gives === 'generator') {
+    const generator = result as Generator<unknown, unknown, Ending>
+    const first = generator.next()
+    if (first.done || isPromise(first.value)) return fromFirst(context, generator, first)
+    return scope.acceptNow(context, first.value, new HeldGenerator(step, generator))
+  }
+  const isPlain = step.gives === 'anything' && (!isObject(result) || formOf(result) === undefined)
+  return isPlain ? scope.acceptNow(context, result, undefined) : take(context, result)
+}
+
+function callOpener(context: OpenContext): unknown {
+  const { scope, step } = context
+  const { wants } = step
+  return wants ? step.open(scope.recordOf(wants), context) : step.open(context)
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
+
+function take(context: OpenContext, result: unknown): boolean {
+  const { scope, step } = context
   if (context.wantsUse) return fromPromise(context, Promise.resolve(result))
-  if (typeof result !== 'object' || result === null || definition.verbatim) {
-    return scope.accept(context, result, undefined)
-  }
-  switch ((result as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag]) {
-    case 'Generator':
+  if (!isObject(result)) return scope.accept(context, result, undefined)
+  switch (step.gives === 'anything' ? formOf(result) : step.gives) {
+    case 'value':
+      return scope.accept(context, result, undefined)
+    case 'generator':
       return fromGenerator(context, result as Generator<unknown, unknown, Ending>)
-    case 'AsyncGenerator':
+    case 'async generator':
       return fromAsyncGenerator(context, result as AsyncGenerator<unknown, unknown, Ending>)
-    case 'Promise':
-      if (isPromise(result)) return fromPromise(context, result)
+    case 'promise':
+      return fromPromise(context, result as Promise<unknown>)
+    default:
+      return scope.accept(context, result, disposal(context, result))
   }
-  return scope.accept(context, result, disposal(context, result))
+}
+
+/** Walks up the prototypes, which is quicker than to ask values of many classes for a tag that they do not have. */
+function formOf(result: object): 'generator' | 'async generator' | 'promise' | undefined {
+  if (isPromise(result)) return 'promise'
+  if (result instanceof AnyGenerator) return 'generator'
+  if (result instanceof AnyAsyncGenerator) return 'async generator'
+  return undefined
+}
+
+/** The language has generators, and no class of them to compare with. */
+const AnyGenerator = constructorOf(function* () {})
+const AnyAsyncGenerator = constructorOf(async function* () {})
+
+function constructorOf({ prototype }: { readonly prototype: object }): new () => object {
+  const constructor = function (): void {}
+  constructor.prototype = Object.getPrototypeOf(prototype)
+  return constructor as unknown as new () => object
 }
 
 /** A promise is the language's own; anything else with a `then` is a value like any other (R15). */
 function isPromise(value: unknown): value is Promise<unknown> {
   return value instanceof Promise
-}
-
-function depsOf(scope: Scope, step: Step): Record<string, unknown> {
-  const values: Record<string, unknown> = {}
-  for (const { key, step: dep } of step.deps) values[key] = scope.valueOf(dep)
-  return values
 }
 
 /**
@@ -91,8 +133,15 @@ function fromGenerator(
   context: OpenContext,
   generator: Generator<unknown, unknown, Ending>,
 ): boolean {
+  return fromFirst(context, generator, generator.next())
+}
+
+function fromFirst(
+  context: OpenContext,
+  generator: Generator<unknown, unknown, Ending>,
+  first: IteratorResult<unknown>,
+): boolean {
   const { scope, step } = context
-  const first = generator.next()
   if (first.done) throw noYield(step)
   const held = new HeldGenerator(step, generator)
   if (!isPromise(first.value)) return scope.accept(context, first.value, held)
@@ -180,6 +229,7 @@ function disposal({ scope, step }: OpenContext, value: unknown): Held | undefine
   const { dispose } = step.definition.options
   if (!dispose && step.disposerSeen) return undefined
   step.disposerSeen = true
+  step.isUsual = !dispose && scope.kind.depth > 0
   const disposer = disposerOf(value)
   if (!disposer || dispose === false) return undefined
   if (dispose) return new HeldDisposable(step, disposer)

@@ -178,6 +178,7 @@ export class Definition {
   /** What was given, unchecked: an import cycle leaves `undefined` in it. */
   readonly deps: Record<string, unknown> | undefined
   readonly open: Opener
+  readonly gives: Gives
   readonly options: ResourceOptions<never>
   /** In milliseconds. */
   readonly openTimeout: number | undefined
@@ -195,6 +196,7 @@ export class Definition {
     this.kind = kind
     this.deps = parts.deps
     this.open = parts.open
+    this.gives = FORMS[(parts.open as Partial<Tagged>)[Symbol.toStringTag] ?? ''] ?? 'anything'
     this.options = options
     this.openTimeout = limitOf(options, 'openTimeout') ?? (kind.depth === 0 ? 30_000 : undefined)
     this.closeTimeout = limitOf(options, 'closeTimeout')
@@ -202,6 +204,18 @@ export class Definition {
     this.hasInstances = parts.hasInstances ?? false
     this.verbatim = parts.verbatim ?? false
   }
+}
+
+/** What an opener gives, as far as its form tells: a plain one may give anything. */
+export type Gives = 'generator' | 'async generator' | 'value' | 'anything'
+
+interface Tagged {
+  readonly [Symbol.toStringTag]: string
+}
+
+const FORMS: Record<string, Gives> = {
+  GeneratorFunction: 'generator',
+  AsyncGeneratorFunction: 'async generator',
 }
 
 /** An opener, types aside. Without dependencies it is called with the context alone. */

@@ -2,9 +2,11 @@ import type { Deadline } from '../base/deadline.ts'
 import { StewardError } from '../base/errors.ts'
 import type { Release } from '../base/world.ts'
 import { closeFailure, errorsOf, Failure, scopeClosed } from './failure.ts'
+import type { Plan } from './graph.ts'
 import { isWithin, type Kind } from './kind.ts'
 import { notOk, type Fitting, type Ending, type Resources, type Values } from './resource.ts'
 import type { Inputs, Scope } from './scope.ts'
+import type { Underway, Waiter } from './underway.ts'
 
 /**
  * Opens what is wanted for one piece of work, in scopes of its own as far as it needs any, and closes them when the work
@@ -20,36 +22,122 @@ export interface Run {
 }
 
 /** `run` from within any scope: enters one of its own when what is wanted lives shorter. */
-export async function runIn<Result>(
+export function runIn<Result>(
   scope: Scope,
   wanted: Resources,
   work: (values: never) => Result,
 ): Promise<Awaited<Result>> {
-  const plan = scope.root.graph.plan(wanted)
-  const inner = enterTo(scope, plan.kind)
-  const leave = beginWork(scope, inner)
-  let result: Result
   try {
-    const opening = inner.open(plan)
-    if (opening) await opening
-    result = work(inner.pick(plan) as never)
-    if (isThenable(result)) result = await result
-    if (inner.state !== 'open') throw scopeClosed(inner, 'finish the work')
+    const plan = scope.root.graph.plan(wanted)
+    const inner = enterTo(scope, plan.kind)
+    const piece = new Piece({ scope, inner, plan }, work as Work)
+    return piece.begin() as Promise<Awaited<Result>>
   } catch (error) {
-    leave?.()
-    throw await endFailed(scope, inner, error instanceof Failure ? error.error : error)
+    return Promise.reject(error)
   }
-  leave?.()
-  const ending = endTo(scope, inner, WELL)
-  if (ending) await ending
-  return result as Awaited<Result>
 }
 
-/** Whoever closes a scope around it waits for the work. What it returns ends that, where the scope's own end does not. */
-function beginWork(scope: Scope, inner: Scope): Release | undefined {
-  if (inner === scope) return scope.visit()
-  inner.working = true
-  return undefined
+/** Where a piece of work takes place, and what it wants there. */
+interface Place {
+  readonly scope: Scope
+  readonly inner: Scope
+  readonly plan: Plan
+}
+
+type Work = (values: Record<string, unknown>) => unknown
+
+/**
+ * One piece of work, from the opening of what it wants to the closing of its scopes. Held by what it waits for, which calls
+ * it. An async function in its place would be shorter, and wait for a promise more at the opening and at the closing.
+ *
+ * ```
+ * opening ──done()──▶ working ──▶ closing ──done()──▶ resolved
+ *    └──────failed()─────┴──────────▶ closing ───────▶ rejected
+ * ```
+ */
+class Piece implements Waiter {
+  readonly #scope: Scope
+  readonly #inner: Scope
+  readonly #plan: Plan
+  readonly #work: Work
+  /** Whoever closes a scope around it waits for the work; this tells that it is over, where the scope's own end does not. */
+  readonly #leave: Release | undefined
+  #state: 'opening' | 'working' | 'closing' | 'over' = 'opening'
+  #result: unknown = undefined
+  /** Absent when there is nothing to wait for. */
+  #outcome: PromiseWithResolvers<unknown> | undefined = undefined
+
+  constructor({ scope, inner, plan }: Place, work: Work) {
+    this.#scope = scope
+    this.#inner = inner
+    this.#plan = plan
+    this.#work = work
+    this.#leave = inner === scope ? scope.visit() : undefined
+    if (inner !== scope) inner.working = true
+  }
+
+  begin(): Promise<unknown> {
+    try {
+      const opening = this.#inner.beginOpen(this.#plan)
+      if (opening) opening.tell(this)
+      else this.#start()
+    } catch (error) {
+      this.#fail(error)
+    }
+    if (this.#state === 'over') return Promise.resolve(this.#result)
+    return (this.#outcome ??= Promise.withResolvers()).promise
+  }
+
+  /** What it waited for has ended well. */
+  done(): void {
+    if (this.#state === 'opening') return this.#start()
+    this.#state = 'over'
+    this.#outcome?.resolve(this.#result)
+  }
+
+  /** What it waited for has not. */
+  failed(error: unknown): void {
+    if (this.#state === 'opening') return this.#fail(error)
+    ;(this.#outcome ??= Promise.withResolvers()).reject(error)
+  }
+
+  #start(): void {
+    this.#state = 'working'
+    try {
+      const result = this.#work(this.#inner.pick(this.#plan))
+      if (isThenable(result)) void this.#wait(result)
+      else this.#finish(result)
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  async #wait(work: PromiseLike<unknown>): Promise<void> {
+    try {
+      this.#finish(await work)
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  /** @throws `ERR_SCOPE_CLOSED` */
+  #finish(result: unknown): void {
+    const inner = this.#inner
+    if (inner.state !== 'open') throw scopeClosed(inner, 'finish the work')
+    this.#leave?.()
+    this.#result = result
+    this.#state = 'closing'
+    const closing = endTo(this.#scope, inner, WELL)
+    if (closing) closing.tell(this)
+    else this.done()
+  }
+
+  #fail(error: unknown): void {
+    this.#leave?.()
+    const own = error instanceof Failure ? error.error : error
+    this.#state = 'closing'
+    void endFailed(this.#scope, this.#inner, own).then((outcome) => this.failed(outcome))
+  }
 }
 
 /** Work that is synchronous needs no turn of the microtask queue. */
@@ -76,9 +164,18 @@ export function enterTo(scope: Scope, kind: Kind, inputs?: Inputs): Scope {
  * Ends the scopes that were entered on the way from `outer` to `inner`, innermost first. When a close fails, the scopes
  * around it do not end well; all errors are reported.
  */
-export function endTo(outer: Scope, inner: Scope, ending: Ending): Promise<void> | undefined {
-  if (inner.parent === outer) return inner.end(ending)
-  return endWithin({ outer, inner, ending, limit: undefined })
+function endTo(outer: Scope, inner: Scope, ending: Ending): Underway | undefined {
+  if (inner.parent === outer) return inner.beginEnd(ending)
+  const ended = endWithin({ outer, inner, ending, limit: undefined })
+  return (
+    ended && {
+      tell: (waiter) =>
+        void ended.then(
+          () => waiter.done(),
+          (error) => waiter.failed(error),
+        ),
+    }
+  )
 }
 
 /** What is to be ended, and how. */
@@ -89,7 +186,7 @@ export interface EndWithin {
   readonly limit: Deadline | undefined
 }
 
-/** `endTo` with a limit. */
+/** The same with a limit, by promise. */
 export function endWithin(given: EndWithin): Promise<void> | undefined {
   const { outer, inner, ending, limit } = given
   if (inner === outer) return undefined
@@ -112,7 +209,7 @@ async function endRest(ended: Promise<void>, given: EndWithin): Promise<void> {
 
 async function endFailed(outer: Scope, inner: Scope, error: unknown): Promise<unknown> {
   try {
-    await endTo(outer, inner, { ok: false, error })
+    await endWithin({ outer, inner, ending: { ok: false, error }, limit: undefined })
     return error
   } catch (closeError) {
     return withCloseErrors(error, closeError)

@@ -3,12 +3,14 @@ import type { Deadline } from '../base/deadline.ts'
 import type { Release, World } from '../base/world.ts'
 import { closeScope } from './close.ts'
 import { Failure, isAnswer, openAborted, openTimeout, scopeClosed } from './failure.ts'
-import type { Graph, Plan, Step } from './graph.ts'
+import type { Graph, Pick, Place, Plan, Step } from './graph.ts'
 import { instanceKind, type Kind } from './kind.ts'
 import { OpenContext } from './context.ts'
-import { endHeld, runOpener, type Held } from './opener.ts'
-import { openPlan } from './opening.ts'
+import { endHeld, runOpener, runUsual, type Held } from './opener.ts'
+import { openPlan, type Opening } from './opening.ts'
 import { notOk, type Ending } from './resource.ts'
+import { tellCloseFailed, tellFailed, tellOpened, tellOpening, tellUnheard } from './told.ts'
+import { promised, type Underway } from './underway.ts'
 
 /** What all scopes of one running service, or of one `open`, share. */
 export interface Root {
@@ -53,7 +55,8 @@ export class Scope {
   #values: unknown[] = [undefined, undefined, undefined, undefined]
   /** What is opening; absent when nothing is. */
   #pending: OpenContext[] | undefined = undefined
-  #closing: Promise<void> | undefined = undefined
+  #closing: Underway | undefined = undefined
+  #ended: Promise<void> | undefined = undefined
   /** The scopes inside it that are open, as a list through their own links: entering one costs no set. */
   #firstChild: Scope | undefined = undefined
   #next: Scope | undefined = undefined
@@ -138,25 +141,39 @@ export class Scope {
     return this.kind.depth > depth ? this.parent!.at(depth) : this
   }
 
-  #ownerOf({ kind }: Step): Scope {
+  /** The scope where a step belongs. */
+  ownerOf({ kind }: Place): Scope {
     return kind === this.kind ? this : this.at(kind.depth)
   }
 
+  /** Is a step that belongs here open? */
+  holds(step: Place): boolean {
+    return this.#values[step.slot] !== undefined
+  }
+
   /** Is it open, in this scope or around it? */
-  has(step: Step): boolean {
-    return this.#ownerOf(step).#values[step.slot] !== undefined
+  has(step: Place): boolean {
+    return this.ownerOf(step).holds(step)
   }
 
   /** The value of an open resource. */
-  valueOf(step: Step): unknown {
-    const value = this.#ownerOf(step).#values[step.slot]
+  valueOf(step: Place): unknown {
+    const value = this.ownerOf(step).#values[step.slot]
     return value === VOID ? undefined : value
   }
 
   /** The values of a plan that is open, by key. */
   pick(plan: Plan): Record<string, unknown> {
+    return this.recordOf(plan.picks)
+  }
+
+  /** The values of open steps, by key. */
+  recordOf(picks: readonly Pick[]): Record<string, unknown> {
     const values: Record<string, unknown> = {}
-    for (const { key, step } of plan.picks) values[key] = this.valueOf(step)
+    for (let index = 0; index < picks.length; index++) {
+      const pick = picks[index]!
+      values[pick.key] = this.valueOf(pick)
+    }
     return values
   }
 
@@ -168,6 +185,12 @@ export class Scope {
    * @throws `ERR_SCOPE_CLOSED`, `Failure`
    */
   open(plan: Plan): Promise<void> | undefined {
+    const opening = this.beginOpen(plan)
+    return opening && promised(opening)
+  }
+
+  /** The same for a caller who is to be told by a call. */
+  beginOpen(plan: Plan): Opening | undefined {
     if (this.state !== 'open') throw scopeClosed(this, `open "${plan.picks[0]?.key ?? 'nothing'}"`)
     return openPlan(this, plan)
   }
@@ -178,20 +201,42 @@ export class Scope {
     if (pending) return pending
     if (this.state !== 'open') throw new Failure(step, openAborted(step))
     const context = new OpenContext(this, step)
-    if (this.#isTold(step)) this.#tellOpening(context)
+    if (step.isTold) tellOpening(context)
     try {
       if (runOpener(context)) return undefined
     } catch (error) {
       context.isOver = true
       throw this.#failed(context, error)
     }
-    if (context.failure) throw context.failure
-    context.isPending = true
+    return this.#pend(context)
+  }
+
+  /**
+   * Opens a step that belongs here and whose dependencies are open, in the short way. Is it open now? Gives the opening
+   * when it takes its time; `false` when nothing has been done, since this is a case for `start`.
+   *
+   * @throws `Failure`
+   */
+  startNow(step: Step): OpenContext | boolean {
+    if (!step.isUsual || this.#pending !== undefined || this.state !== 'open') return false
+    const context = new OpenContext(this, step)
+    try {
+      if (runUsual(context)) return true
+    } catch (error) {
+      context.isOver = true
+      throw this.#failed(context, error)
+    }
+    return this.#pend(context)
+  }
+
+  /** An opening that takes its time. @throws `Failure` when it has failed already */
+  #pend(context: OpenContext): OpenContext {
+    const { failure } = context
+    if (failure) throw failure
     if (this.#pending) this.#pending.push(context)
     else this.#pending = [context]
-    if (step.definition.openTimeout !== undefined) {
-      this.#startClock(context, step.definition.openTimeout)
-    }
+    const { openTimeout } = context.step.definition
+    if (openTimeout !== undefined) this.#startClock(context, openTimeout)
     return context
   }
 
@@ -203,6 +248,15 @@ export class Scope {
   /** What is still opening. */
   get opening(): readonly OpenContext[] {
     return this.#pending?.slice() ?? []
+  }
+
+  /** A value has come at once, to an opener that did nothing else: is it open now? */
+  acceptNow(context: OpenContext, value: unknown, held: Held | undefined): boolean {
+    if (this.state !== 'open' || context.isTouched) return this.accept(context, value, held)
+    this.#values[context.step.slot] = value === undefined ? VOID : value
+    if (held !== undefined) this.#hold(held)
+    context.isOver = true
+    return true
   }
 
   /**
@@ -217,14 +271,8 @@ export class Scope {
     }
     this.#values[step.slot] = value === undefined ? VOID : value
     if (held) this.#hold(held)
-    if (this.#isTold(step)) {
-      this.root.emit({
-        type: 'resource.opened',
-        name: step.name,
-        took: this.root.world.now() - context.began,
-      })
-    }
-    if (context.isPending) this.#settle(context, undefined)
+    if (step.isTold) tellOpened(context)
+    if (context.isWaitedFor) this.#settle(context, undefined)
     else context.isOver = true
     return true
   }
@@ -235,7 +283,7 @@ export class Scope {
       () => this.reject(context, error),
       (closeError: unknown) => {
         this.failures?.push(closeError)
-        this.#tellLate(context, closeError)
+        tellUnheard(context, closeError)
         this.reject(context, error)
       },
     )
@@ -250,12 +298,12 @@ export class Scope {
   reject(context: OpenContext, error: unknown): void {
     const isNews = !isAnswer(error, context.aborted)
     if (context.isOver) {
-      if (isNews && context.aborted) this.#tellLate(context, error)
+      if (isNews && context.aborted) tellUnheard(context, error)
       return
     }
     const failure = this.#failed(context, error)
     const isHeard = this.#settle(context, failure)
-    if (!isHeard && isNews && this.kind.depth > 0) this.#tellLate(context, error)
+    if (!isHeard && isNews && this.kind.depth > 0) tellUnheard(context, error)
   }
 
   /**
@@ -263,6 +311,12 @@ export class Scope {
    * the one close that failed, or with `ERR_CLOSE` and all of them, in closing order.
    */
   end(ending: Ending, limit?: Deadline): Promise<void> | undefined {
+    const closing = this.beginEnd(ending, limit)
+    return closing && (this.#ended ??= promised(closing))
+  }
+
+  /** The same for a caller who is to be told by a call. */
+  beginEnd(ending: Ending, limit?: Deadline): Underway | undefined {
     if (this.state !== 'open') return this.disposing ? undefined : this.#closing
     this.state = 'closing'
     this.#closing = closeScope(this, this.deaths ? notOk(ending, this.deaths[0]) : ending, limit)
@@ -293,45 +347,18 @@ export class Scope {
     else (this.deaths ??= []).push(error)
   }
 
-  /** Of the app's resources; those that are built in are nobody's news. */
-  #isTold({ definition }: Step): boolean {
-    return this.kind.depth === 0 && definition.input === undefined
-  }
-
-  #tellOpening(context: OpenContext): void {
-    this.root.emit({ type: 'resource.opening', name: context.name })
-    context.began = this.root.world.now()
-  }
-
   #failed(context: OpenContext, error: unknown): Failure {
-    const { step, began } = context
-    if (this.kind.depth === 0) {
-      this.root.emit({
-        type: 'resource.failed',
-        name: step.name,
-        took: this.root.world.now() - began,
-        error,
-      })
-    }
+    if (this.kind.depth === 0) tellFailed(context, error)
     if (this.failures && !isAnswer(error, context.aborted)) this.failures.push(error)
-    return new Failure(step, error)
-  }
-
-  #tellLate({ name }: OpenContext, error: unknown): void {
-    this.root.emit({
-      type: 'error',
-      message: `"${name}" failed to open when nobody waited for it any more`,
-      error,
-    })
+    return new Failure(context.step, error)
   }
 
   /** An opening that took its time is over. Did anybody still want to know? */
   #settle(context: OpenContext, failure: Failure | undefined): boolean {
     const pending = this.#pending
     if (pending) {
-      const index = pending.indexOf(context)
-      if (index >= 0) pending.splice(index, 1)
-      if (pending.length === 0) this.#pending = undefined
+      if (pending.length === 1 && pending[0] === context) this.#pending = undefined
+      else this.#pending = pending.filter((other) => other !== context)
     }
     return context.settle(failure)
   }
@@ -355,11 +382,7 @@ export class Scope {
       if (held) await endHeld(held, { ok: false, error: reason })
     } catch (error) {
       this.failures?.push(error)
-      this.root.emit({
-        type: 'error',
-        message: `"${step.name}" was open too late, and closing it failed`,
-        error,
-      })
+      tellCloseFailed(context, error)
     }
     this.reject(context, reason)
   }

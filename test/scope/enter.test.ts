@@ -5,7 +5,7 @@ import { input, run, signal, stopping } from '../../src/scope/builtin.ts'
 import { requestKind } from '../../src/scope/kind.ts'
 import { open } from '../../src/scope/live.ts'
 import { perHandler, perRequest } from '../../src/scope/resource.ts'
-import { endTo, enterTo, runIn } from '../../src/scope/run.ts'
+import { endWithin, enterTo, runIn } from '../../src/scope/run.ts'
 import { settled } from '../helpers/fake-world.ts'
 import { stewardErrorOf, Trace } from '../helpers/traced.ts'
 
@@ -58,14 +58,14 @@ describe('built-in resources', () => {
   })
 })
 
-describe('enterTo() and endTo()', () => {
+describe('enterTo() and endWithin()', () => {
   it('give the inputs to the outermost scope on the way, and end all of them', async () => {
     const app = new App()
     const inner = enterTo(app.scope, perHandler.kind, { request: 1 })
     assert.equal(inner.input('request'), 1)
     assert.deepEqual(inner.parent?.inputs, { request: 1 })
     assert.equal(inner.inputs, undefined)
-    await endTo(app.scope, inner, { ok: true })
+    await endWithin({ outer: app.scope, inner, ending: { ok: true }, limit: undefined })
     assert.deepEqual(
       [inner.state, inner.parent?.state, app.scope.state],
       ['closed', 'closed', 'open'],
