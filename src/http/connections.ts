@@ -42,40 +42,112 @@ export interface Upgraded {
   readonly since: number
 }
 
-/** One socket and what is under way on it; held by its `Traffic` until the socket is closed and nothing is under way. */
+/** What most connections never have. */
+interface Aside {
+  raw?: Socket
+  session?: ServerHttp2Session
+  upgraded?: Upgraded
+  receivingSince?: number
+  mayHaveMore?: boolean
+  /** What is under way behind the first exchange. */
+  others?: Exchange[]
+}
+
+/**
+ * One socket and what is under way on it; held by its `Traffic` until the socket is closed and nothing is under way. A server
+ * may have tens of thousands of them: what is rare has a place aside, and times are whole numbers, which take no object of their own.
+ */
 export class Connection {
-  /** What was accepted. */
-  readonly raw: Socket
   /** What requests come over: with TLS, the encrypted socket once its handshake is over. */
   socket: Socket
   readonly traffic: Traffic
-  /** When it was accepted, on the world's clock. */
+  /** When it was accepted, on the world's clock; cut to whole milliseconds. */
   readonly since: number
-  /** What is under way, in the order in which the requests came. */
-  readonly exchanges: Exchange[] = []
   /** When the last exchange on it was answered; `since` before that, and while nothing is being stopped. */
   quietSince: number
-  /** When a drain first saw that a part of a request had come; `undefined` while none is seen. */
-  receivingSince: number | undefined = undefined
   state: ConnectionState
-  /** Its HTTP/2 session, when it speaks that. */
-  session: ServerHttp2Session | undefined = undefined
-  upgraded: Upgraded | undefined = undefined
-  /** Were requests taken on it before we were there, so that responses may wait of which nothing is known? */
-  mayHaveMore = false
+  #first: Exchange | undefined = undefined
+  #aside: Aside | undefined = undefined
 
   constructor(socket: Socket, traffic: Traffic, state: ConnectionState) {
-    this.raw = socket
     this.socket = socket
     this.traffic = traffic
     this.state = state
-    this.since = traffic.world.now()
+    this.since = Math.trunc(traffic.world.now())
     this.quietSince = this.since
     ;(socket as Carrier)[CONNECTION] = this
   }
 
+  /** What was accepted. */
+  get raw(): Socket {
+    return this.#aside?.raw ?? this.socket
+  }
+
+  /** Its HTTP/2 session, when it speaks that. */
+  get session(): ServerHttp2Session | undefined {
+    return this.#aside?.session
+  }
+
+  /** What it has become that no longer speaks HTTP. */
+  get upgraded(): Upgraded | undefined {
+    return this.#aside?.upgraded
+  }
+
+  set upgraded(upgraded: Upgraded) {
+    this.#put({ upgraded })
+  }
+
+  /** When a drain first saw that a part of a request had come; `undefined` while none is seen. */
+  get receivingSince(): number | undefined {
+    return this.#aside?.receivingSince
+  }
+
+  set receivingSince(receivingSince: number) {
+    this.#put({ receivingSince })
+  }
+
+  /** Were requests taken on it before we were there, so that responses may wait of which nothing is known? */
+  get mayHaveMore(): boolean {
+    return this.#aside?.mayHaveMore ?? false
+  }
+
+  set mayHaveMore(mayHaveMore: boolean) {
+    if (mayHaveMore !== this.mayHaveMore) this.#put({ mayHaveMore })
+  }
+
+  /** What is under way, in the order in which the requests came. */
+  get exchanges(): readonly Exchange[] {
+    if (!this.#first) return NONE
+    return [this.#first, ...(this.#aside?.others ?? NONE)]
+  }
+
+  /** The last one that is under way. */
+  get last(): Exchange | undefined {
+    return this.#aside?.others?.at(-1) ?? this.#first
+  }
+
+  /** A request has been taken. */
+  add(exchange: Exchange): void {
+    if (!this.#first) this.#first = exchange
+    else if (this.#aside?.others) this.#aside.others.push(exchange)
+    else this.#put({ others: [exchange] })
+  }
+
+  /** Nothing of an exchange is under way any more. */
+  forget(exchange: Exchange): void {
+    const others = this.#aside?.others
+    if (exchange === this.#first) this.#first = others?.shift()
+    else others?.splice(others.indexOf(exchange), 1)
+    this.traffic.ended(this, exchange)
+  }
+
+  #put(aside: Aside): void {
+    this.#aside = Object.assign(this.#aside ?? {}, aside)
+  }
+
   /** Its handshake is over: requests come over `socket` from now on. */
   secured(socket: Socket): void {
+    if (socket !== this.socket) this.#put({ raw: this.socket })
     this.socket = socket
     if (this.state === 'handshaking') this.state = 'open'
     ;(socket as Carrier)[CONNECTION] = this
@@ -83,7 +155,7 @@ export class Connection {
 
   /** It speaks HTTP/2. */
   began(session: ServerHttp2Session): void {
-    this.session = session
+    this.#put({ session })
     ;(session as Carrier)[CONNECTION] = this
   }
 
@@ -105,13 +177,13 @@ export class Connection {
   get open(): boolean {
     if (this.state !== 'open') return false
     if (this.session) return true
-    const before = this.exchanges.at(-1)
+    const before = this.last
     return before === undefined || !saysClose(before.response)
   }
 
   /** Is `exchange` the last one that was taken? Its response is then the last one of the connection. */
   isLast(exchange: Exchange): boolean {
-    return !this.mayHaveMore && this.exchanges.at(-1) === exchange
+    return !this.mayHaveMore && this.last === exchange
   }
 
   /** One of the exchanges needs it no longer: the handler has settled and the response is over. */
@@ -119,7 +191,7 @@ export class Connection {
     if (this.traffic.stage === 'serving') return
     // The rest of a body that nobody reads would hold back what comes after it
     exchange.request.resume()
-    this.quietSince = this.traffic.world.now()
+    this.quietSince = Math.trunc(this.traffic.world.now())
     this.traffic.answered(this)
   }
 
@@ -128,15 +200,9 @@ export class Connection {
     this.session?.destroy()
     this.raw.destroy()
   }
-
-  /** Nothing of an exchange is under way any more. */
-  forget(exchange: Exchange): void {
-    const { exchanges } = this
-    if (exchanges.at(-1) === exchange) exchanges.pop()
-    else exchanges.splice(exchanges.indexOf(exchange), 1)
-    this.traffic.ended(this, exchange)
-  }
 }
+
+const NONE: readonly Exchange[] = []
 
 function isBusy(exchange: Exchange): boolean {
   return exchange.busy

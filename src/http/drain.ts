@@ -73,7 +73,7 @@ export class Drain {
     this.#traffic.changed = () => this.#changed()
     // Those that are idle have their window first: what they send meanwhile is answered
     for (const connection of this.#traffic.connections) {
-      if (connection.exchanges.length > 0) goAway(connection)
+      if (connection.last) goAway(connection)
     }
     this.#keepLimits()
     this.#lookAtAll()
@@ -162,7 +162,7 @@ export class Drain {
   }
 
   #receivingSince(connection: Connection): number {
-    return (connection.receivingSince ??= this.#traffic.world.now())
+    return (connection.receivingSince ??= Math.trunc(this.#traffic.world.now()))
   }
 
   /** Parts with connections, unless a request is in the kernel's buffer: that shows within a whole turn. */
@@ -223,7 +223,7 @@ function refuseAll(connection: Connection): void {
   const unanswered = connection.exchanges.filter((exchange) => exchange.unanswered)
   const answered = unanswered.filter((exchange) => refuse(exchange))
   if (answered.length < unanswered.length) connection.socket.destroy()
-  else if (unanswered.length === 0 && connection.exchanges.length > 0) linger(connection)
+  else if (unanswered.length === 0 && connection.last) linger(connection)
 }
 
 /** Every stream by itself; the connection ends after the last of them. */

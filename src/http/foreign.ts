@@ -74,7 +74,7 @@ function adoptResponse(connection: Connection): void {
 
 function adoptExchange(connection: Connection, response: ServerResponse): void {
   const exchange = new Exchange(response.req, response, connection)
-  connection.exchanges.push(exchange)
+  connection.add(exchange)
   exchange.handlerSettled()
 }
 

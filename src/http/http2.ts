@@ -28,8 +28,8 @@ export function goAway(connection: Connection): void {
 
 /** After GOAWAY and the last stream, the client has as long to return our FIN as on any other connection. */
 export function endSession(connection: Connection): void {
-  const { session, exchanges } = connection
-  if (exchanges.length > 0 || !(session?.closed || session?.destroyed)) return
+  const { session, last } = connection
+  if (last || !(session?.closed || session?.destroyed)) return
   lingerOn(connection)
 }
 

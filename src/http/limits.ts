@@ -82,7 +82,7 @@ export function outlives(timedOut: Socket | ServerHttp2Session, limits: Limits):
 /** Between requests it has been idle for too long; within one, a client that does not read is to blame, never a handler that takes its time. */
 function socketOutlives(socket: Socket, send: number): boolean {
   const connection = connectionOf(socket)
-  if (!connection || connection.exchanges.length === 0 || socket.writableLength > 0) return false
+  if (!connection?.last || socket.writableLength > 0) return false
   socket.setTimeout(send)
   return true
 }

@@ -87,7 +87,7 @@ function begin(
     return undefined
   }
   const exchange = new Exchange(request, response, connection)
-  connection.exchanges.push(exchange)
+  connection.add(exchange)
   return traffic.stage === 'serving' ? exchange : whileStopping(exchange)
 }
 
@@ -138,7 +138,7 @@ export function bareExchange(
     new BareResponse(stream, request) as never,
     connection,
   )
-  connection.exchanges.push(exchange)
+  connection.add(exchange)
   exchange.handlerSettled()
   return exchange
 }
