@@ -1,0 +1,10 @@
+/** How long a drain may take, in milliseconds: every rival that has such an option gets it. */
+export const TIMEOUT = 10_000
+
+/** Where and how a rival listens. */
+export interface Place {
+  /** An inherited socket, bound and not listening yet; any free port of 127.0.0.1 without it. */
+  readonly fd?: number
+  /** Serves HTTPS. */
+  readonly tls?: { readonly cert: string; readonly key: string }
+}
