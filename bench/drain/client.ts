@@ -5,7 +5,7 @@ import type { Outcome } from './outcome.ts'
 import { ResponseReader, type Response } from './response-reader.ts'
 
 /** How long an answer may take, in milliseconds: longer than every rival's timeout. */
-const PATIENCE = 13_000
+export const PATIENCE = 13_000
 
 export interface ClientOptions {
   /** Reads nothing until `read()`. */

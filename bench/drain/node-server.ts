@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import http, { type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import http2 from 'node:http2'
 import https from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
@@ -22,10 +23,14 @@ export async function app(request: IncomingMessage, response: ServerResponse): P
 }
 
 /** Node's own server around the app, not listening yet. */
-export function nodeServer({ tls }: Place): Server {
+export function nodeServer({ tls, http2: isHttp2 }: Place): Server {
   const listener = (request: IncomingMessage, response: ServerResponse): void =>
     void app(request, response)
-  return tls ? https.createServer(tls, listener) : http.createServer(listener)
+  if (!tls) return http.createServer(listener)
+  if (!isHttp2) return https.createServer(tls, listener)
+  // Its requests and responses are compatible, and so are the methods that rivals use
+  const compatible = listener as unknown as Parameters<typeof http2.createSecureServer>[1]
+  return http2.createSecureServer({ ...tls, allowHTTP1: true }, compatible) as unknown as Server
 }
 
 /** Listens at a place, and resolves with the port. */

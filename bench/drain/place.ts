@@ -7,4 +7,6 @@ export interface Place {
   readonly fd?: number
   /** Serves HTTPS. */
   readonly tls?: { readonly cert: string; readonly key: string }
+  /** Serves HTTP/2 beside it, chosen by ALPN. */
+  readonly http2?: boolean
 }

@@ -3,22 +3,22 @@ export interface Rival {
   readonly name: string
   /** Its file in `rivals/`. */
   readonly file: string
-  /** Can it serve HTTPS? */
-  readonly tls: boolean
+  /** What it can serve besides HTTP/1.1. */
+  readonly serves: readonly ('tls' | 'http2')[]
 }
 
-export const STEWARD: Rival = { name: 'steward', file: 'steward', tls: false }
+export const STEWARD: Rival = { name: 'steward', file: 'steward', serves: [] }
 
 export const RIVALS: readonly Rival[] = [
   STEWARD,
-  { name: 'server.close()', file: 'node', tls: true },
-  { name: 'stoppable', file: 'stoppable', tls: true },
-  { name: 'http-terminator', file: 'http-terminator', tls: true },
-  { name: 'terminus', file: 'terminus', tls: true },
-  { name: 'http-graceful-shutdown', file: 'http-graceful-shutdown', tls: true },
-  { name: 'Fastify, close-with-grace', file: 'fastify', tls: true },
-  { name: 'srvx', file: 'srvx', tls: true },
-  { name: 'NestJS', file: 'nest', tls: true },
+  { name: 'server.close()', file: 'node', serves: ['tls', 'http2'] },
+  { name: 'stoppable', file: 'stoppable', serves: ['tls'] },
+  { name: 'http-terminator', file: 'http-terminator', serves: ['tls'] },
+  { name: 'terminus', file: 'terminus', serves: ['tls'] },
+  { name: 'http-graceful-shutdown', file: 'http-graceful-shutdown', serves: ['tls', 'http2'] },
+  { name: 'Fastify, close-with-grace', file: 'fastify', serves: ['tls', 'http2'] },
+  { name: 'srvx', file: 'srvx', serves: ['tls', 'http2'] },
+  { name: 'NestJS', file: 'nest', serves: ['tls'] },
 ]
 
 /** The packages whose versions are shown. */

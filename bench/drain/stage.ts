@@ -1,5 +1,6 @@
 import net from 'node:net'
 import { Client, type ClientOptions } from './client.ts'
+import { Http2Client } from './http2-client.ts'
 import { Distance } from './distance.ts'
 import type { Outcome } from './outcome.ts'
 import type { Place } from './place.ts'
@@ -14,8 +15,8 @@ export interface Case {
   readonly trials: number
   /** Measures a time: nothing else runs meanwhile. */
   readonly alone?: boolean
-  /** Only for those that serve HTTPS. */
-  readonly tls?: boolean
+  /** Over HTTPS, with HTTP/1.1 or HTTP/2, and only for those that serve it. */
+  readonly over?: 'tls' | 'http2'
   /** Starts the rival, signals it, and resolves with what became of each request. */
   run(stage: Stage): Promise<Outcome[]>
 }
@@ -51,6 +52,14 @@ export class Stage implements AsyncDisposable {
   /** Clients that have connected. */
   async connect(port: number, clients: number, options?: ClientOptions): Promise<Client[]> {
     const one = async (): Promise<Client> => this.#stack.use(await Client.connect(port, options))
+    return await Promise.all(Array.from({ length: clients }, one))
+  }
+
+  /** HTTP/2 clients that have connected. */
+  async connectHttp2(port: number, clients: number): Promise<Http2Client[]> {
+    const cert = this.credentials?.cert ?? ''
+    const one = async (): Promise<Http2Client> =>
+      this.#stack.use(await Http2Client.connect(port, cert))
     return await Promise.all(Array.from({ length: clients }, one))
   }
 

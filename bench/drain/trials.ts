@@ -33,7 +33,8 @@ export async function runTrials(
   const results = new Map<Case, Map<Rival, Cell>>()
   const trials: Promise<void>[] = []
   for (const one of cases) {
-    const able = one.tls ? rivals.filter(({ tls }) => tls && credentials) : rivals
+    const { over } = one
+    const able = over ? rivals.filter(({ serves }) => credentials && serves.includes(over)) : rivals
     const cells = new Map(able.map((rival): [Rival, Cell] => [rival, { outcomes: [], exits: [] }]))
     results.set(one, cells)
     for (let trial = 0; trial < one.trials; trial++) {
@@ -58,7 +59,7 @@ interface Trying {
 async function tryOnce({ of, rival, cell, permits, credentials }: Trying): Promise<void> {
   const release = await permits.take(of.alone ? permits.total : 1)
   try {
-    await using stage = new Stage(rival.file, of.tls ? credentials : undefined, release)
+    await using stage = new Stage(rival.file, of.over ? credentials : undefined, release)
     const late = AbortSignal.timeout(LONGEST)
     const isLate = once(late, 'abort').then(() => {
       throw new Error(`${rival.file} does not get through ${of.id}`)

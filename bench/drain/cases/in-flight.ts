@@ -19,9 +19,28 @@ const overTls: Case = {
   id: 'https',
   says: 'in flight over HTTPS',
   trials: 3,
-  tls: true,
+  over: 'tls',
   async run(stage) {
     const { answers } = await signalledInFlight(stage)
+    return Promise.all(answers)
+  },
+}
+
+/** Five streams on each of four connections. */
+const overHttp2: Case = {
+  id: 'http2',
+  says: 'in flight over HTTP/2',
+  trials: 3,
+  over: 'http2',
+  async run(stage) {
+    const { credentials: tls } = stage
+    const subject = await stage.start({ http2: true, ...(tls && { tls }) })
+    const clients = await stage.connectHttp2(subject.port, 4)
+    const answers = clients.flatMap((client) =>
+      Array.from({ length: REQUESTS / 4 }, () => client.get('/?id=a&wait=300')),
+    )
+    await subject.runs('a', REQUESTS)
+    subject.signal()
     return Promise.all(answers)
   },
 }
@@ -94,6 +113,7 @@ const neverAnswered: Case = {
 export const inFlightCases: readonly Case[] = [
   inFlight,
   overTls,
+  overHttp2,
   signalledTwice,
   pipelined,
   neverAnswered,
