@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util'
 import { CASES } from './drain/cases.ts'
 import { TIMEOUT } from './drain/place.ts'
 import { cellsOf, codes, isLie, lost, lostIn, rows, took } from './drain/report.ts'
-import { PACKAGES, RIVALS, STEWARD, type Rival } from './drain/rivals.ts'
+import { OURS, PACKAGES, RIVALS, type Rival } from './drain/rivals.ts'
 import type { Case } from './drain/stage.ts'
 import { runTrials, type Cell, type Results } from './drain/trials.ts'
 import { figure } from './figures.ts'
@@ -58,11 +58,12 @@ function checkWords(): void {
   process.exit(2)
 }
 
-/** Of steward alone, and of what was measured of it. */
+/** Of ours alone, and of what was measured of them. */
 function requirements(results: Results): Requirement[] {
-  const own = (wanted: (one: Case) => boolean): Cell[] => cellsOf(results, STEWARD, wanted)
+  const own = (wanted: (one: Case) => boolean): Cell[] =>
+    OURS.flatMap((rival) => cellsOf(results, rival, wanted))
   const finishable = own(({ id }) => !CUT.includes(id))
-  const [nothing] = own(({ id }) => id === 'nothing')
+  const exits = own(({ id }) => id === 'nothing').flatMap((cell) => cell.exits)
   const lies = own(() => true).filter(isLie)
   return [
     {
@@ -77,7 +78,7 @@ function requirements(results: Results): Requirement[] {
     },
     {
       says: 'ms from the signal to the exit, with nothing in flight',
-      measured: nothing && figure(nothing.exits.map(({ took }) => took)),
+      measured: exits.length > 0 ? figure(exits.map(({ took }) => took)) : undefined,
       atMost: 100,
     },
   ]

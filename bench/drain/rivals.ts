@@ -7,10 +7,14 @@ export interface Rival {
   readonly serves: readonly ('tls' | 'http2')[]
 }
 
-export const STEWARD: Rival = { name: 'steward', file: 'steward', serves: [] }
+/** Ours: what is promised is promised for these. */
+export const OURS: readonly Rival[] = [
+  { name: 'steward', file: 'steward', serves: ['tls', 'http2'] },
+  { name: 'steward, drain()', file: 'steward-drain', serves: ['tls', 'http2'] },
+]
 
 export const RIVALS: readonly Rival[] = [
-  STEWARD,
+  ...OURS,
   { name: 'server.close()', file: 'node', serves: ['tls', 'http2'] },
   { name: 'stoppable', file: 'stoppable', serves: ['tls'] },
   { name: 'http-terminator', file: 'http-terminator', serves: ['tls'] },

@@ -3,7 +3,7 @@ import { Client, type ClientOptions } from './client.ts'
 import { Http2Client } from './http2-client.ts'
 import { Distance } from './distance.ts'
 import type { Outcome } from './outcome.ts'
-import type { Place } from './place.ts'
+import type { Credentials, Place } from './place.ts'
 import { Subject, type Exit } from './subject.ts'
 
 /** Something that happens around the signal. */
@@ -19,11 +19,6 @@ export interface Case {
   readonly over?: 'tls' | 'http2'
   /** Starts the rival, signals it, and resolves with what became of each request. */
   run(stage: Stage): Promise<Outcome[]>
-}
-
-export interface Credentials {
-  readonly cert: string
-  readonly key: string
 }
 
 /** What one trial has at hand; all of it is gone afterwards. */

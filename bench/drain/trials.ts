@@ -4,8 +4,9 @@ import { shuffled } from '../figures.ts'
 import { makeCredentials } from './credentials.ts'
 import type { Outcome } from './outcome.ts'
 import { Permits } from './permits.ts'
+import type { Credentials } from './place.ts'
 import type { Rival } from './rivals.ts'
-import { Stage, type Case, type Credentials } from './stage.ts'
+import { Stage, type Case } from './stage.ts'
 import type { Exit } from './subject.ts'
 
 /** What one rival did in all trials of a case. */

@@ -31,10 +31,10 @@ const lateRequest: Case = {
   async run(stage) {
     const subject = await stage.start()
     const [client] = await stage.connect(subject.port, 1, { paused: true })
-    const answer = client!.get(`/?id=a&wait=50&size=${MEGABYTE}`)
+    const answer = client!.get(`/?id=a&wait=100&size=${MEGABYTE}`)
     await subject.runs('a')
     subject.signal()
-    await sleep(150)
+    await sleep(200)
     const late = readWithRequest(client!)
     const outcome = await answer
     return [outcome, ...(await Promise.all(late))]
