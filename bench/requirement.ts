@@ -20,5 +20,6 @@ export function line(requirement: Requirement, format: (ratio: number) => string
   if (!measured) return `not measured  ${says}`
   const verdict = holds(requirement) ? 'met   ' : 'MISSED'
   const { median, p10, p90 } = measured
-  return `${verdict}        ${says}: ${format(median)} (${format(p10)} to ${format(p90)})`
+  const span = p10 === p90 ? '' : ` (${format(p10)} to ${format(p90)})`
+  return `${verdict}        ${says}: ${format(median)}${span}`
 }

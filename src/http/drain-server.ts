@@ -72,7 +72,7 @@ export interface DrainReport {
  * import { drain } from 'steward/http'
  *
  * const server = createServer((_, response) => void response.end('hello')).listen(3000)
- * process.once('SIGTERM', async () => {
+ * process.on('SIGTERM', async () => {
  *   const { cut } = await drain(server, { within: '20s' })
  *   process.exitCode = cut.length === 0 ? 0 : 1
  * })
