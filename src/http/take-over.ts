@@ -24,7 +24,7 @@ export interface Takes {
   other(event: string, args: unknown[], emit: Emit): boolean
 }
 
-const REQUEST_EVENTS = new Set<string>(['request', 'checkContinue', 'checkExpectation'])
+const EXPECTING = new Set<string>(['checkContinue', 'checkExpectation'])
 
 /**
  * Makes a server's `emit` ours: a listener, even a prepended one, could not keep a request from the others. From now on every
@@ -35,7 +35,8 @@ export function takeOver(server: Server, traffic: Traffic, takes: Takes): void {
   const isSecure = 'setSecureContext' in server
   // oxlint-disable-next-line max-params -- as many as Node's events have; a rest parameter would cost an array per request
   const ours = (event: string, first: unknown, second: unknown, third: unknown): boolean => {
-    if (REQUEST_EVENTS.has(event)) {
+    // The usual one first: it comes with every request
+    if (event === 'request' || EXPECTING.has(event)) {
       const exchange = begin(traffic, first as IncomingMessage, second as ServerResponse)
       if (exchange) takes.request(exchange, event as RequestEvent, emit)
       return true
