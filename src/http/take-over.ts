@@ -7,6 +7,7 @@ import { goAway, sessionOf, streamOf } from './http2.ts'
 import { innerSocket } from './internals.ts'
 import { markLast } from './last.ts'
 import { lingerAtEnd } from './linger.ts'
+import { answerConnect, takesNoConnect } from './malformed.ts'
 import { refuse } from './refuse.ts'
 import type { Traffic } from './traffic.ts'
 
@@ -44,6 +45,7 @@ export function takeOver(server: Server, traffic: Traffic, takes: Takes): void {
     else if (event === 'secureConnection') secured(traffic, first as Socket)
     else if (event === 'session') began(first as ServerHttp2Session)
     else if (event === 'stream') return takeStream(traffic, emit, [first, second, third])
+    else if (event === 'connect' && takesNoConnect(server)) return answerConnect(second as Socket)
     else if (event === 'upgrade' || event === 'connect') {
       if (!upgrades(traffic, first as IncomingMessage, second as Socket)) return true
     } else return takes.other(event, [first, second, third], emit)
