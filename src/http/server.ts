@@ -73,6 +73,8 @@ export class HttpServer {
   constructor(options: HttpServerOptions) {
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
     const http1 = createServer(http1Options(limits))
+    // Who has said all that it wants to ask may wait for the answer still
+    ;(http1 as { httpAllowHalfOpen?: boolean }).httpAllowHalfOpen = true
     const http2 = options.http2 ? createHttp2Server(http2Options(limits)) : undefined
     const traffic = new Traffic(options.emit ?? ignore, options.world ?? realWorld, () =>
       betweenRequests(http1),

@@ -6,7 +6,7 @@ import { Exchange } from './exchange.ts'
 import { goAway, sessionOf, streamOf } from './http2.ts'
 import { innerSocket } from './internals.ts'
 import { markLast } from './last.ts'
-import { lingerAtEnd } from './linger.ts'
+import { lingerAtEnd, waitHalfOpen } from './linger.ts'
 import { answerConnect, takesNoConnect } from './malformed.ts'
 import { refuse } from './refuse.ts'
 import type { Traffic } from './traffic.ts'
@@ -58,14 +58,17 @@ function accept(traffic: Traffic, socket: Socket, isSecure: boolean): void {
   // What a TLS server hands on is known already
   if (connectionOf(socket)) return
   traffic.track(socket, isSecure ? 'handshaking' : 'open')
-  if (traffic.stage !== 'serving') lingerAtEnd(socket)
+  if (isSecure) return
+  lingerAtEnd(socket)
+  waitHalfOpen(socket)
 }
 
 function secured(traffic: Traffic, socket: Socket): void {
   const raw = innerSocket(socket)
   const connection = (raw && connectionOf(raw)) ?? traffic.track(socket)
   connection.secured(socket)
-  if (traffic.stage !== 'serving') lingerAtEnd(socket)
+  lingerAtEnd(socket)
+  waitHalfOpen(socket)
 }
 
 function began(session: ServerHttp2Session): void {
