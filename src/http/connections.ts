@@ -9,13 +9,15 @@ import type { Traffic } from './traffic.ts'
  *
  * ```
  *  handshaking ── TLS agreed ──▶ open ── half-closed, after its last response or by a drain ──▶ lingering ── closed ──▶ gone
- *       │                          └──────────────────────────── closed ─────────────────────────────────────────────────▲
+ *       │                          ├── what came is no request ──▶ refused ── answered ─────────────▲                     ▲
+ *       │                          └──────────────────────────── closed ─────────────────────────────────────────────────┤
  *       └─────────────────────────────────────────────────────── closed ─────────────────────────────────────────────────┘
  * ```
  *
- * Without TLS it begins `open`. Only on an `open` one a request reaches a handler.
+ * Without TLS it begins `open`. Only on an `open` one a request reaches a handler; on a `refused` one those
+ * before are still answered.
  */
-export type ConnectionState = 'handshaking' | 'open' | 'lingering' | 'gone'
+export type ConnectionState = 'handshaking' | 'open' | 'refused' | 'lingering' | 'gone'
 
 /**
  * What a connection is doing: `busy` while a handler is out, a response not wholly handed to the kernel, or the connection
@@ -178,7 +180,7 @@ export class Connection {
     if (this.state !== 'open') return false
     if (this.session) return true
     const before = this.last
-    return before === undefined || !saysClose(before.response)
+    return before === undefined || !(saysClose(before.response) || isSingle(before))
   }
 
   /** Is `exchange` the last one that was taken? Its response is then the last one of the connection. */
@@ -206,4 +208,12 @@ const NONE: readonly Exchange[] = []
 
 function isBusy(exchange: Exchange): boolean {
   return exchange.busy
+}
+
+/** Without a length, an answer to HTTP/1.0 ends with its connection: what came behind it could never be answered. */
+function isSingle({ request, response }: Exchange): boolean {
+  if (request.httpVersionMinor !== 0) return false
+  response.shouldKeepAlive = false
+  ;(response as { _last?: boolean })._last = true
+  return true
 }

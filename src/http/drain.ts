@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Deadline } from '../base/deadline.ts'
 import type { Release } from '../base/world.ts'
@@ -7,7 +8,7 @@ import { cutStream, goAway, streamOf } from './http2.ts'
 import { linger } from './linger.ts'
 import type { Listener } from './listener.ts'
 import { hasWholeHead } from './internals.ts'
-import { refuse } from './refuse.ts'
+import { refuse, tellCut } from './refuse.ts'
 import type { Traffic } from './traffic.ts'
 
 /** The share of a stop's budget that a drain has. */
@@ -215,15 +216,50 @@ function part(connection: Connection, phase: Phase): void {
   linger(connection)
 }
 
-/** Answers what has no head yet; where one was sent, the whole connection is cut. A commit keeps its answer until the cleanups end. */
+/**
+ * Answers what has no head yet. One whose answer is on its way is cut, and so is what comes behind it; what comes before it still
+ * leaves. A commit keeps its answer until the cleanups end.
+ */
 function refuseAll(connection: Connection): void {
   if (connection.upgraded) return cutUpgraded(connection)
   if (connection.session) return refuseStreams(connection)
-  if (connection.exchanges.some((exchange) => exchange.keepsAnswer)) return
-  const unanswered = connection.exchanges.filter((exchange) => exchange.unanswered)
-  const answered = unanswered.filter((exchange) => refuse(exchange))
-  if (answered.length < unanswered.length) connection.socket.destroy()
-  else if (unanswered.length === 0 && connection.last) linger(connection)
+  const { exchanges } = connection
+  if (exchanges.some((exchange) => exchange.keepsAnswer)) return
+  const unanswered = exchanges.filter((exchange) => exchange.unanswered)
+  const stuck = unanswered.findIndex((exchange) => exchange.headSent && !isQueued(exchange))
+  const before = stuck < 0 ? unanswered : unanswered.slice(0, stuck)
+  for (const exchange of before) if (!exchange.headSent) refuse(exchange)
+  if (stuck >= 0) cutBehind(before.at(-1), { connection, exchanges: unanswered.slice(stuck) })
+  else if (unanswered.length === 0 && exchanges.length > 0) linger(connection)
+}
+
+/** Is it whole, and only waits for those before it? */
+function isQueued({ response }: Exchange): boolean {
+  return response.writableEnded && response.socket === null
+}
+
+function cutBehind(
+  last: Exchange | undefined,
+  { connection, exchanges }: { connection: Connection; exchanges: readonly Exchange[] },
+): void {
+  for (const exchange of exchanges) tellCut(exchange)
+  if (last) last.response.once('close', () => cutOff(connection))
+  else cutOff(connection)
+}
+
+/** Where the end of the connection is the end of the answer, only a reset tells the client that it is not whole. */
+function cutOff({ socket, raw, exchanges }: Connection): void {
+  const endsWithIt = exchanges.some(
+    ({ unanswered, headSent, response }) => unanswered && headSent && !hasLength(response),
+  )
+  // Of what is not TCP, Node resets nothing; and TLS tells by itself
+  if (endsWithIt && socket === raw && socket.remoteAddress !== undefined) socket.resetAndDestroy()
+  else socket.destroy()
+}
+
+function hasLength(response: ServerResponse): boolean {
+  const { _header = '' } = response as { _header?: string }
+  return /^(?:content-length|transfer-encoding):/im.test(_header)
 }
 
 /** Every stream by itself; the connection ends after the last of them. */

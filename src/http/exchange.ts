@@ -223,6 +223,11 @@ export class Exchange {
     return this.committing && this.phase === 'handler'
   }
 
+  /** Has the head of its response left? A held response says so, though it has not. */
+  get headSent(): boolean {
+    return this.phase !== 'handler'
+  }
+
   /** Was its response wholly handed to the kernel, and not in its handler's place? */
   get isWhole(): boolean {
     return this.response.writableFinished && !this.#cut && !this.turnedAway
@@ -327,7 +332,6 @@ function clientHasGone({ socket, raw }: Connection): boolean {
   return socket.readableEnded || socket.errored !== null || raw.errored !== null
 }
 
-/** Has its head left? A held response says so, though it has not. */
 function hasLeft(response: ServerResponse): boolean {
   const stream = streamOf(response)
   if (stream) return stream.headersSent

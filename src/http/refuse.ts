@@ -20,13 +20,26 @@ const RETRY_AFTER = { 'Retry-After': '1' }
  * has to be cut.
  */
 export function refuse(exchange: Exchange): boolean {
-  const { request, path, age, phase, bytes, connection } = exchange
+  const { phase } = exchange
   const first = exchange.cut()
   const answered = answerFor(exchange, 503, RETRY_AFTER)
+  if (first) emitCut(exchange, { phase, answered })
+  return answered
+}
+
+/** Counts and names an exchange as cut that gets no answer: its connection is being cut. */
+export function tellCut(exchange: Exchange): void {
+  const { phase } = exchange
+  if (exchange.cut()) emitCut(exchange, { phase, answered: false })
+}
+
+function emitCut(
+  { request, path, age, bytes, connection }: Exchange,
+  { phase, answered }: { phase: Exchange['phase']; answered: boolean },
+): void {
   const method = request.method ?? ''
   const cut = { method, url: path, age, phase, answered, bytes }
-  if (first) connection.traffic.emit({ type: 'request.cut', ...cut })
-  return answered
+  connection.traffic.emit({ type: 'request.cut', ...cut })
 }
 
 /** Answers a request 503 that came while the service stops, in the place of handing it to its handler. */

@@ -18,6 +18,7 @@ import {
 } from './limits.ts' // oxfmt-ignore
 import { Listener } from './listener.ts'
 import { betweenRequests } from './internals.ts'
+import { answerMalformed, listenForConnect } from './malformed.ts'
 import { turnAway } from './refuse.ts'
 import { keepRenewed } from './renewal.ts'
 import { takeOver } from './take-over.ts'
@@ -72,6 +73,8 @@ export class HttpServer {
   constructor(options: HttpServerOptions) {
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
     const http1 = createServer(http1Options(limits))
+    // Who has said all that it wants to ask may wait for the answer still
+    ;(http1 as { httpAllowHalfOpen?: boolean }).httpAllowHalfOpen = true
     const http2 = options.http2 ? createHttp2Server(http2Options(limits)) : undefined
     const traffic = new Traffic(options.emit ?? ignore, options.world ?? realWorld, () =>
       betweenRequests(http1),
@@ -194,6 +197,7 @@ function take(
   // Node asks whether to answer `Expect` only when somebody listens; and makes requests of streams only then
   for (const event of ['checkContinue', 'checkExpectation']) server.on(event, ignore)
   if ('updateSettings' in server) server.on('request', ignore)
+  else listenForConnect(server)
   takeOver(server, traffic, {
     request: (exchange, event) => {
       if (event === 'checkExpectation') handle(exchange, refuseExpectation)
@@ -201,6 +205,9 @@ function take(
     },
     other(event, args, emit) {
       if (event === 'timeout') return outlives(args[0] as Socket, limits)
+      if (event === 'clientError' && server.listenerCount(event) === 0) {
+        return answerMalformed(args[0] as Error, args[1] as Socket)
+      }
       if (event === 'drop') return tellDropped(traffic, limits)
       if (event === 'error' && server.listenerCount('error') === 0) return tell(traffic, args[0])
       return emit(event, ...args)

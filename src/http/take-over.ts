@@ -6,7 +6,8 @@ import { Exchange } from './exchange.ts'
 import { goAway, sessionOf, streamOf } from './http2.ts'
 import { innerSocket } from './internals.ts'
 import { markLast } from './last.ts'
-import { lingerAtEnd } from './linger.ts'
+import { lingerAtEnd, waitHalfOpen } from './linger.ts'
+import { answerConnect, takesNoConnect } from './malformed.ts'
 import { refuse } from './refuse.ts'
 import type { Traffic } from './traffic.ts'
 
@@ -45,6 +46,7 @@ export function takeOver(server: Server, traffic: Traffic, takes: Takes): void {
     else if (event === 'secureConnection') secured(traffic, first as Socket)
     else if (event === 'session') began(first as ServerHttp2Session)
     else if (event === 'stream') return takeStream(traffic, emit, [first, second, third])
+    else if (event === 'connect' && takesNoConnect(server)) return answerConnect(second as Socket)
     else if (event === 'upgrade' || event === 'connect') {
       if (!upgrades(traffic, first as IncomingMessage, second as Socket)) return true
     } else return takes.other(event, [first, second, third], emit)
@@ -57,14 +59,17 @@ function accept(traffic: Traffic, socket: Socket, isSecure: boolean): void {
   // What a TLS server hands on is known already
   if (connectionOf(socket)) return
   traffic.track(socket, isSecure ? 'handshaking' : 'open')
-  if (traffic.stage !== 'serving') lingerAtEnd(socket)
+  if (isSecure) return
+  lingerAtEnd(socket)
+  waitHalfOpen(socket)
 }
 
 function secured(traffic: Traffic, socket: Socket): void {
   const raw = innerSocket(socket)
   const connection = (raw && connectionOf(raw)) ?? traffic.track(socket)
   connection.secured(socket)
-  if (traffic.stage !== 'serving') lingerAtEnd(socket)
+  lingerAtEnd(socket)
+  waitHalfOpen(socket)
 }
 
 function began(session: ServerHttp2Session): void {

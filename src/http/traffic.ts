@@ -5,7 +5,6 @@ import { Connection, connectionOf } from './connections.ts'
 import type { Exchange } from './exchange.ts'
 import { endSession } from './http2.ts'
 import { markLast } from './last.ts'
-import { lingerAtEnd } from './linger.ts'
 
 /**
  * How far a stop has come: `stopping` from its first moment, `draining` when the lame duck is over, `spent` when signals have
@@ -66,10 +65,9 @@ export class Traffic {
   stopping(): void {
     if (this.stage !== 'serving') return
     this.stage = 'stopping'
-    for (const { session, socket, exchanges } of this.connections) {
+    for (const { session, exchanges } of this.connections) {
       // HTTP/2 has no such header: its clients hear of it by GOAWAY, when the drain begins
       if (session) continue
-      lingerAtEnd(socket)
       for (const { response } of exchanges) markLast(response)
     }
   }

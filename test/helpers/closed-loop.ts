@@ -1,5 +1,4 @@
-import http from 'node:http'
-import { text } from 'node:stream/consumers'
+import { StrictClient } from './strict-client.ts'
 
 /** What a closed loop of clients has seen. */
 export interface Tally {
@@ -31,25 +30,27 @@ export class ClosedLoop {
   }
 
   async #run(number: number): Promise<void> {
-    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+    let client = await StrictClient.connect(this.#port)
     for (let count = 0; this.#state === 'running'; count++) {
       try {
-        await this.#post(agent, `client ${number} request ${count}`)
+        if (!client.isOpen) {
+          client.leave()
+          client = await StrictClient.connect(this.#port)
+        }
+        await this.#post(client, `client ${number} request ${count}`)
       } catch (error) {
         this.tally.failures.push(String((error as NodeJS.ErrnoException).code ?? error))
       }
     }
-    agent.destroy()
+    client.leave()
   }
 
-  async #post(agent: http.Agent, body: string): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>()
-    const options = { agent, host: '127.0.0.1', port: this.#port, method: 'POST' }
-    http.request(options, resolve).on('error', reject).end(body)
-    const response = await promise
-    const answer = await text(response)
-    if (response.statusCode !== 200 || answer !== body) throw new Error(`${response.statusCode}`)
+  async #post(client: StrictClient, text: string): Promise<void> {
+    const body = Buffer.from(text)
+    const { fate, answer } = await client.over(client.ask({ method: 'POST', target: '/', body }))
+    if (!answer) throw new Error(fate)
+    if (answer.status !== 200 || !answer.body.equals(body)) throw new Error(`${answer.status}`)
     this.tally.ok++
-    this.tally.lastFrom.set(String(response.headers.worker), performance.now())
+    this.tally.lastFrom.set(String(answer.headers['worker']), performance.now())
   }
 }

@@ -1,4 +1,4 @@
-/** For programs only, never for tests: something that takes its time. */
+/** For programs and for the clients of a soak, never for what a test waits for: something that takes its time. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, ms)

@@ -337,3 +337,55 @@ function tryAll(response: ServerResponse): string {
   response.destroy()
   return 'nothing thrown'
 }
+
+describe('what is cut of a pipeline', () => {
+  it('H10 H11 answers what comes before one whose head has left, and names the rest without an answer', async () => {
+    const arrived = new Counter()
+    await using serves = await serving(({ url }, response) => {
+      arrived.add()
+      if (url === '/streams') response.write('a part')
+    })
+    using client = await RawClient.connect(serves.port)
+    client.request('GET /1').request('GET /streams').request('GET /3')
+    await arrived.reached(3)
+    await serves.drain({ t1: 10, t2: 20 })
+    assert.equal((await client.response()).status, 503)
+    await client.fin()
+    const cuts = serves.events.filter((event) => event.type === 'request.cut')
+    const told = cuts.map(({ url, answered }) => [url, answered])
+    assert.deepEqual(told, [
+      ['/1', true],
+      ['/streams', false],
+      ['/3', false],
+    ])
+  })
+
+  it('H10 lets an answer leave that is whole behind one that is refused', async () => {
+    const arrived = new Counter()
+    await using serves = await serving(({ url }, response) => {
+      arrived.add()
+      if (url === '/2') response.end('whole')
+    })
+    using client = await RawClient.connect(serves.port)
+    client.request('GET /1').request('GET /2')
+    await arrived.reached(2)
+    await serves.drain({ t1: 10, t2: 20 })
+    assert.equal((await client.response()).status, 503)
+    assert.equal((await client.response()).body, 'whole')
+    assert.equal(serves.server.served.cut, 1)
+  })
+
+  it('H10 resets a connection whose end would be taken for the end of the answer', async () => {
+    const arrived = new Counter()
+    await using serves = await serving((_, response) => {
+      arrived.add()
+      response.write('a part')
+    })
+    using client = await RawClient.connect(serves.port)
+    client.send('GET / HTTP/1.0\r\n\r\n')
+    await client.sees('a part')
+    await serves.drain({ t1: 10, t2: 20 })
+    await client.closed
+    assert.equal(client.error?.code, 'ECONNRESET')
+  })
+})

@@ -158,7 +158,7 @@ describe('an exchange', () => {
     using client = await RawClient.connect(serves.port)
     client.request('GET /')
     await arrived.reached(1)
-    client.destroy()
+    client.reset()
     assert.ok(isStewardError(await reason.opened, 'ERR_CLIENT_GONE'))
     assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 1, refused: 0 })
   })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import type { ServerResponse } from 'node:http'
 import { describe, it } from 'node:test'
+import { fastWorld } from '../helpers/fast-world.ts'
 import { Counter, Gate } from '../helpers/gate.ts'
 import { RawClient } from '../helpers/raw-client.ts'
 import { serving } from '../helpers/serving.ts'
@@ -186,5 +187,60 @@ describe('the last response of a connection', () => {
     assert.equal(answer.body, 'four')
     assert.equal(answer.headers.connection, 'close')
     await drained
+  })
+})
+
+describe('a client that sends no more', () => {
+  for (const draining of [false, true]) {
+    it(`H9 is answered all that it has asked${draining ? ', while it drains' : ''}`, async () => {
+      const { serves, arrived, gates } = await gated()
+      await using _ = serves
+      using client = await RawClient.connect(serves.port, { holdOpen: true })
+      client.request('GET /1').request('GET /2')
+      await arrived.reached(2)
+      const drained = draining ? serves.drain() : undefined
+      client.socket.end()
+      gates['/1']!.open()
+      assert.equal((await client.response()).body, 'answer to /1')
+      gates['/2']!.open()
+      assert.equal((await client.response()).body, 'answer to /2')
+      await client.fin()
+      await drained
+      assert.deepEqual(serves.server.served, { requests: 2, cut: 0, left: 0, refused: 0 })
+    })
+  }
+
+  it('S3 is taken for one that has gone: its signal is aborted, and after 5 s it is not waited for', async () => {
+    const aborted = new Gate()
+    const over = new Gate()
+    await using serves = await serving(
+      (_, __, exchange) => {
+        exchange.whenOver(() => over.open())
+        exchange.signal.addEventListener('abort', () => aborted.open())
+      },
+      { world: fastWorld(50) },
+    )
+    using client = await RawClient.connect(serves.port)
+    client.request('GET /').socket.end()
+    await aborted.opened
+    await over.opened
+    assert.equal(serves.server.served.left, 1)
+  })
+})
+
+describe('a connection that ends', () => {
+  it('H9 lingers in service, too: what comes behind the last response does not reset it', async () => {
+    const size = 1_000_000
+    await using serves = await serving((_, response) => {
+      response.setHeader('Connection', 'close').end(Buffer.alloc(size, 97))
+    })
+    for (let left = 20; left > 0; left--) {
+      using client = await RawClient.connect(serves.port, { paused: true })
+      client.request('GET /')
+      await new Promise((resolve) => client.socket.once('readable', resolve))
+      client.request('POST /late', 'x'.repeat(100_000))
+      client.resume()
+      assert.equal((await client.response()).body.length, size)
+    }
   })
 })
