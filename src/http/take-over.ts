@@ -3,7 +3,7 @@ import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Server, Socket } from 'node:net'
 import { connectionOf, type Connection } from './connections.ts'
 import { Exchange, exchangeOf } from './exchange.ts'
-import { goAway, sessionOf, streamOf } from './http2.ts'
+import { endSession, goAway, sessionOf, streamOf } from './http2.ts'
 import { markLast } from './last.ts'
 import { lingerAtEnd } from './linger.ts'
 import { refuse } from './refuse.ts'
@@ -68,6 +68,13 @@ function secured(traffic: Traffic, socket: Socket): void {
 function began(session: ServerHttp2Session): void {
   // The session gives a stand-in for its socket, which hands on what it does not know
   connectionOf(session.socket)?.began(session)
+  session.on('goaway', onGoAway)
+}
+
+/** A client that says GOAWAY may never close; Node half-closes for it once this has been heard. */
+function onGoAway(this: ServerHttp2Session): void {
+  const connection = connectionOf(this)
+  if (connection) process.nextTick(endSession, connection)
 }
 
 /** The exchange of a request that has come in; `undefined` when it may not reach a handler. */
@@ -78,7 +85,8 @@ function begin(
 ): Exchange | undefined {
   const stream = streamOf(request)
   const connection = stream
-    ? connectionOf(sessionOf(stream)!)
+    ? // A client may reset a stream in the same piece that opens it: then there is nobody to answer
+      connectionOf(sessionOf(stream))
     : connectionOfSocket(traffic, request)
   if (!connection?.open) {
     // After `Connection: close` a client must send no more (RFC 9112 §9.6); what it sends is read, and left
@@ -156,21 +164,12 @@ class BareResponse {
     return this.stream.headersSent
   }
 
-  get writableFinished(): boolean {
-    return this.stream.writableFinished
-  }
-
   get writableLength(): number {
     return this.stream.writableLength
   }
 
   get statusCode(): number {
     return Number(this.stream.sentHeaders?.[':status'] ?? 0)
-  }
-
-  on(event: string, listener: (this: BareResponse) => void): this {
-    this.stream.on(event, () => listener.call(this))
-    return this
   }
 }
 
