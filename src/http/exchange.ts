@@ -1,7 +1,8 @@
 import { OutgoingMessage, type IncomingMessage, type ServerResponse } from 'node:http'
+import { constants, type ServerHttp2Stream } from 'node:http2'
 import { StewardError } from '../base/errors.ts'
 import type { Connection } from './connections.ts'
-import { streamOf } from './http2.ts'
+import { isAnswered, streamOf } from './http2.ts'
 
 /** What came of an exchange. */
 export interface Ended {
@@ -83,7 +84,11 @@ export class Exchange {
     this.since = connection.traffic.world.now()
     this.#sentBefore = connection.session ? 0 : connection.socket.bytesWritten
     ;(request as Carrier)[EXCHANGE] = this
-    response.on('close', onResponseClosed)
+    const stream = streamOf(response)
+    // The response of a stream does not tell of every end: of HEAD only when it was written to its end
+    if (stream) (stream as Carrier)[EXCHANGE] = this
+    if (stream) stream.on('close', onStreamClosed)
+    else response.on('close', onResponseClosed)
   }
 
   /**
@@ -237,7 +242,9 @@ export class Exchange {
 
   /** The response is finished, or its connection is gone. */
   responseClosed(): void {
-    if (!this.response.writableFinished) this.#interrupted()
+    const stream = streamOf(this.response)
+    const isWhole = stream ? isAnswered(stream) : this.response.writableFinished
+    if (!isWhole) this.#interrupted()
     if (this.#state === 'running') this.#state = 'finishing'
     else if (this.#state === 'answering') this.#close()
   }
@@ -251,8 +258,10 @@ export class Exchange {
       this.fail(errored)
       this.tellFailed(errored)
     }
-    const left = !isBroken && (clientHasGone(this.connection) || (stream?.rstCode ?? 0) !== 0)
-    if (left && !this.#cut) this.connection.traffic.served.left++
+    const left = stream
+      ? this.#failure === undefined && isAborted(stream, this.connection)
+      : clientHasGone(this.connection)
+    if (left && !isBroken && !this.#cut) this.connection.traffic.served.left++
     this.interrupt('gone')
   }
 
@@ -314,6 +323,11 @@ function clientHasGone({ socket, raw }: Connection): boolean {
   return socket.readableEnded || socket.errored !== null || raw.errored !== null
 }
 
+/** Was it reset, or has its session gone? Otherwise the app has given it up. */
+function isAborted({ rstCode }: ServerHttp2Stream, { session }: Connection): boolean {
+  return rstCode !== constants.NGHTTP2_NO_ERROR || session?.destroyed === true
+}
+
 /** Has its head left? A held response says so, though it has not. */
 function hasLeft(response: ServerResponse): boolean {
   const stream = streamOf(response)
@@ -324,6 +338,10 @@ function hasLeft(response: ServerResponse): boolean {
 /** One listener for all responses: `this` is the response, so that no request needs a function of its own. */
 function onResponseClosed(this: ServerResponse): void {
   exchangeOf(this.req)?.responseClosed()
+}
+
+function onStreamClosed(this: ServerHttp2Stream): void {
+  ;(this as Carrier)[EXCHANGE]?.responseClosed()
 }
 
 function reasonOf(exchange: Exchange, why: Interruption): StewardError {
