@@ -2,6 +2,7 @@ import type { Server as Http1Server } from 'node:http'
 import type { Http2Server, ServerHttp2Session } from 'node:http2'
 import type { Server, Socket } from 'node:net'
 import { connectionOf } from './connections.ts'
+import { goAway } from './http2.ts'
 
 /** What a client may take, so that a slow or a hostile one takes nothing from the others. Times are in milliseconds, sizes in bytes. */
 export interface Limits {
@@ -91,7 +92,8 @@ function socketOutlives(socket: Socket, send: number): boolean {
 function sessionOutlives(session: ServerHttp2Session, keepAlive: number): boolean {
   const exchanges = connectionOf(session)?.exchanges ?? []
   if (exchanges.length === 0) {
-    session.close()
+    const connection = connectionOf(session)
+    if (connection) goAway(connection)
     return true
   }
   if (exchanges.some(({ response }) => response.writableLength > 0)) return false
