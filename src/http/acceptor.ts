@@ -43,9 +43,15 @@ function secureAcceptor({ http1, http2 }: Speakers, certificate: Certificate): n
     noDelay: true,
   })
   return server.on('secureConnection', (socket: TLSSocket) => {
-    const speaker = socket.alpnProtocol === 'h2' ? http2! : http1
-    speaker.emit('connection', socket)
+    if (socket.alpnProtocol === 'h2') speakHttp2(socket, http2!)
+    else http1.emit('connection', socket)
   })
+}
+
+/** Of a client that has ended its side, Node's sessions hear only when their socket ends with it, as those that Node accepts do. */
+function speakHttp2(socket: net.Socket, http2: Http2Server): void {
+  socket.allowHalfOpen = false
+  http2.emit('connection', socket)
 }
 
 /** Node begins to enforce the limits of a server when it listens, which one that is handed its connections never does. */
@@ -68,10 +74,11 @@ function speakersChoice(socket: net.Socket, { http1, http2 }: Speakers): void {
     if (isShort && !socket.readableEnded) return
     socket.off('readable', onReadable).off('error', giveUp).off('timeout', giveUp)
     socket.setTimeout(0)
-    if (received.length === 0) return giveUp()
+    const isHttp2 = begins === PREFACE
+    if (received.length === 0 || (isHttp2 && socket.readableEnded)) return giveUp()
     socket.unshift(received)
-    const speaker = begins === PREFACE ? http2! : http1
-    speaker.emit('connection', socket)
+    if (isHttp2) speakHttp2(socket, http2!)
+    else http1.emit('connection', socket)
   }
   socket.on('readable', onReadable).on('error', giveUp).on('timeout', giveUp)
   socket.setTimeout(http1.headersTimeout)
