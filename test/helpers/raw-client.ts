@@ -82,7 +82,12 @@ export class RawClient {
 
   /** Waits until so much has been received that `text` is in it. */
   async sees(text: string): Promise<void> {
-    while (!this.received.includes(text)) await this.#change()
+    await this.until(() => this.received.includes(text))
+  }
+
+  /** Waits until something is so, and looks again whenever something comes. */
+  async until(isSo: () => boolean): Promise<void> {
+    while (!isSo()) await this.#change()
   }
 
   /** Resolves when the connection is closed on both sides. */

@@ -41,7 +41,7 @@ function way(name: string, own: Way['options']): Way {
     name,
     options: own,
     isSecure,
-    serving: (handler, options = {}): Promise<Serving> => serving(handler, { ...own, ...options }),
-    connect: (port, options = {}) => RawClient.connect(port, { ...options, tls: isSecure }),
+    serving: (handler, options): Promise<Serving> => serving(handler, { ...own, ...options }),
+    connect: (port, options) => RawClient.connect(port, { ...options, tls: isSecure }),
   }
 }
