@@ -33,7 +33,13 @@ export function takeOver(server: Server, traffic: Traffic, takes: Takes): void {
   const emit: Emit = server.emit.bind(server)
   const isSecure = 'setSecureContext' in server
   // oxlint-disable-next-line max-params -- as many as Node's events have; a rest parameter would cost an array per request
-  const ours = (event: string, first: unknown, second: unknown, third: unknown): boolean => {
+  const ours = (
+    event: string,
+    first: unknown,
+    second: unknown,
+    third: unknown,
+    fourth: unknown,
+  ): boolean => {
     if (REQUEST_EVENTS.has(event)) {
       const exchange = begin(traffic, first as IncomingMessage, second as ServerResponse)
       if (exchange) takes.request(exchange, event as RequestEvent, emit)
@@ -42,7 +48,7 @@ export function takeOver(server: Server, traffic: Traffic, takes: Takes): void {
     if (event === 'connection') accept(traffic, first as Socket, isSecure)
     else if (event === 'secureConnection') secured(traffic, first as Socket)
     else if (event === 'session') began(first as ServerHttp2Session)
-    else if (event === 'stream') return takeStream(traffic, emit, [first, second, third])
+    else if (event === 'stream') return takeStream(traffic, emit, [first, second, third, fourth])
     else if (event === 'upgrade' || event === 'connect') {
       if (!upgrades(traffic, first as IncomingMessage, second as Socket)) return true
     } else return takes.other(event, [first, second, third], emit)
