@@ -38,7 +38,7 @@ function secureAcceptor({ http1, http2 }: Speakers, certificate: Certificate): n
   const server = tls.createServer({
     ...certificate.options,
     ALPNProtocols: http2 ? ['h2', 'http/1.1'] : ['http/1.1'],
-    handshakeTimeout: HANDSHAKE_LIMIT,
+    handshakeTimeout: Math.min(http1.headersTimeout || HANDSHAKE_LIMIT, HANDSHAKE_LIMIT),
     allowHalfOpen: true,
     noDelay: true,
   })

@@ -33,7 +33,7 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
 /** How often Node looks for requests that have taken too long, in milliseconds: its 30 s would stretch every limit by as much. */
 const CHECKS_EVERY = 5_000
 
-/** How long a TLS handshake may take, in milliseconds. */
+/** How long a TLS handshake may take at most, in milliseconds; no longer than a head may. */
 export const HANDSHAKE_LIMIT = 10_000
 
 /** How many streams a client may have open on one HTTP/2 connection. */
