@@ -42,6 +42,8 @@ function secureAcceptor({ http1, http2 }: Speakers, certificate: Certificate): n
     allowHalfOpen: true,
     noDelay: true,
   })
+  // Node tells of a handshake that takes too long, and leaves its connection open
+  server.on('tlsClientError', (_, socket) => socket.destroy())
   return server.on('secureConnection', (socket: TLSSocket) => {
     if (socket.alpnProtocol === 'h2') speakHttp2(socket, http2!)
     else http1.emit('connection', socket)

@@ -1,5 +1,5 @@
 import { OutgoingMessage, type IncomingMessage, type ServerResponse } from 'node:http'
-import { constants, type ServerHttp2Stream } from 'node:http2'
+import type { ServerHttp2Stream } from 'node:http2'
 import { StewardError } from '../base/errors.ts'
 import type { Connection } from './connections.ts'
 import { isAnswered, streamOf } from './http2.ts'
@@ -258,9 +258,8 @@ export class Exchange {
       this.fail(errored)
       this.tellFailed(errored)
     }
-    const left = stream
-      ? this.#failure === undefined && isAborted(stream, this.connection)
-      : clientHasGone(this.connection)
+    // Node's client resets with NO_ERROR too, so that no code tells an app that gives a stream up without a reason
+    const left = stream ? this.#failure === undefined : clientHasGone(this.connection)
     if (left && !isBroken && !this.#cut) this.connection.traffic.served.left++
     this.interrupt('gone')
   }
@@ -321,11 +320,6 @@ function isGone(error: unknown): boolean {
 /** A FIN or an error came from there; otherwise the app or we ended it. */
 function clientHasGone({ socket, raw }: Connection): boolean {
   return socket.readableEnded || socket.errored !== null || raw.errored !== null
-}
-
-/** Was it reset, or has its session gone? Otherwise the app has given it up. */
-function isAborted({ rstCode }: ServerHttp2Stream, { session }: Connection): boolean {
-  return rstCode !== constants.NGHTTP2_NO_ERROR || session?.destroyed === true
 }
 
 /** Has its head left? A held response says so, though it has not. */
