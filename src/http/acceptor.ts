@@ -38,14 +38,22 @@ function secureAcceptor({ http1, http2 }: Speakers, certificate: Certificate): n
   const server = tls.createServer({
     ...certificate.options,
     ALPNProtocols: http2 ? ['h2', 'http/1.1'] : ['http/1.1'],
-    handshakeTimeout: HANDSHAKE_LIMIT,
+    handshakeTimeout: Math.min(http1.headersTimeout || HANDSHAKE_LIMIT, HANDSHAKE_LIMIT),
     allowHalfOpen: true,
     noDelay: true,
   })
+  // Node tells of a handshake that takes too long, and leaves its connection open
+  server.on('tlsClientError', (_, socket) => socket.destroy())
   return server.on('secureConnection', (socket: TLSSocket) => {
-    const speaker = socket.alpnProtocol === 'h2' ? http2! : http1
-    speaker.emit('connection', socket)
+    if (socket.alpnProtocol === 'h2') speakHttp2(socket, http2!)
+    else http1.emit('connection', socket)
   })
+}
+
+/** Of a client that has ended its side, Node's sessions hear only when their socket ends with it, as those that Node accepts do. */
+function speakHttp2(socket: net.Socket, http2: Http2Server): void {
+  socket.allowHalfOpen = false
+  http2.emit('connection', socket)
 }
 
 /** Node begins to enforce the limits of a server when it listens, which one that is handed its connections never does. */
@@ -68,10 +76,11 @@ function speakersChoice(socket: net.Socket, { http1, http2 }: Speakers): void {
     if (isShort && !socket.readableEnded) return
     socket.off('readable', onReadable).off('error', giveUp).off('timeout', giveUp)
     socket.setTimeout(0)
-    if (received.length === 0) return giveUp()
+    const isHttp2 = begins === PREFACE
+    if (received.length === 0 || (isHttp2 && socket.readableEnded)) return giveUp()
     socket.unshift(received)
-    const speaker = begins === PREFACE ? http2! : http1
-    speaker.emit('connection', socket)
+    if (isHttp2) speakHttp2(socket, http2!)
+    else http1.emit('connection', socket)
   }
   socket.on('readable', onReadable).on('error', giveUp).on('timeout', giveUp)
   socket.setTimeout(http1.headersTimeout)

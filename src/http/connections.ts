@@ -32,9 +32,11 @@ interface Carrier {
   [CONNECTION]?: Connection
 }
 
-/** The connection of a socket, or of an HTTP/2 session; `undefined` when it did not come through a server of ours. */
-export function connectionOf(socket: Socket | ServerHttp2Session): Connection | undefined {
-  return (socket as Carrier)[CONNECTION]
+/** The connection of a socket, or of an HTTP/2 session; `undefined` when it did not come through a server of ours, or is gone. */
+export function connectionOf(
+  socket: Socket | ServerHttp2Session | undefined,
+): Connection | undefined {
+  return (socket as Carrier | undefined)?.[CONNECTION]
 }
 
 /** What a connection has become that no longer speaks HTTP. */

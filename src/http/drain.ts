@@ -4,7 +4,7 @@ import type { Deadline } from '../base/deadline.ts'
 import type { Release } from '../base/world.ts'
 import type { Connection, Phase } from './connections.ts'
 import type { Exchange } from './exchange.ts'
-import { cutStream, goAway, streamOf } from './http2.ts'
+import { cutStream, endRequest, goAway, isAnswered, streamOf } from './http2.ts'
 import { linger } from './linger.ts'
 import type { Listener } from './listener.ts'
 import { hasWholeHead } from './internals.ts'
@@ -265,9 +265,10 @@ function hasLength(response: ServerResponse): boolean {
 /** Every stream by itself; the connection ends after the last of them. */
 function refuseStreams(connection: Connection): void {
   for (const exchange of connection.exchanges) {
-    if (exchange.keepsAnswer || !exchange.unanswered || refuse(exchange)) continue
     const stream = streamOf(exchange.response)
-    if (stream) cutStream(stream)
+    if (!stream || exchange.keepsAnswer || !exchange.unanswered) continue
+    if (isAnswered(stream)) endRequest(stream)
+    else if (!refuse(exchange)) cutStream(stream)
   }
   goAway(connection)
 }

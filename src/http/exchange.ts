@@ -1,7 +1,8 @@
 import { OutgoingMessage, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { ServerHttp2Stream } from 'node:http2'
 import { StewardError } from '../base/errors.ts'
 import type { Connection } from './connections.ts'
-import { streamOf } from './http2.ts'
+import { isAnswered, streamOf } from './http2.ts'
 
 /** What came of an exchange. */
 export interface Ended {
@@ -83,7 +84,11 @@ export class Exchange {
     this.since = connection.traffic.world.now()
     this.#sentBefore = connection.session ? 0 : connection.socket.bytesWritten
     ;(request as Carrier)[EXCHANGE] = this
-    response.on('close', onResponseClosed)
+    const stream = streamOf(response)
+    // The response of a stream does not tell of every end: of HEAD only when it was written to its end
+    if (stream) (stream as Carrier)[EXCHANGE] = this
+    if (stream) stream.on('close', onStreamClosed)
+    else response.on('close', onResponseClosed)
   }
 
   /**
@@ -230,7 +235,7 @@ export class Exchange {
 
   /** Was its response wholly handed to the kernel, and not in its handler's place? */
   get isWhole(): boolean {
-    return this.response.writableFinished && !this.#cut && !this.turnedAway
+    return this.#isSent && !this.#cut && !this.turnedAway
   }
 
   /** Why it was answered or cut in the handler's place, once it was: what the handler does then reaches nobody. */
@@ -255,9 +260,14 @@ export class Exchange {
 
   /** The response is finished, or its connection is gone. */
   responseClosed(): void {
-    if (!this.response.writableFinished) this.#interrupted()
+    if (!this.#isSent) this.#interrupted()
     if (this.#state === 'running') this.#state = 'finishing'
     else if (this.#state === 'answering') this.#close()
+  }
+
+  get #isSent(): boolean {
+    const stream = streamOf(this.response)
+    return stream ? isAnswered(stream) : this.response.writableFinished
   }
 
   #interrupted(): void {
@@ -269,8 +279,9 @@ export class Exchange {
       this.fail(errored)
       this.tellFailed(errored)
     }
-    const left = !isBroken && (clientHasGone(this.connection) || (stream?.rstCode ?? 0) !== 0)
-    if (left && !this.#cut) this.connection.traffic.served.left++
+    // Node's client resets with NO_ERROR too, so that no code tells an app that gives a stream up without a reason
+    const left = stream ? this.#failure === undefined : clientHasGone(this.connection)
+    if (left && !isBroken && !this.#cut) this.connection.traffic.served.left++
     this.interrupt('gone')
   }
 
@@ -341,6 +352,10 @@ function hasLeft(response: ServerResponse): boolean {
 /** One listener for all responses: `this` is the response, so that no request needs a function of its own. */
 function onResponseClosed(this: ServerResponse): void {
   exchangeOf(this.req)?.responseClosed()
+}
+
+function onStreamClosed(this: ServerHttp2Stream): void {
+  ;(this as Carrier)[EXCHANGE]?.responseClosed()
 }
 
 function reasonOf(exchange: Exchange, why: Interruption): StewardError {

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isStewardError } from '../base/errors.ts'
 import type { Exchange } from './exchange.ts'
+import { breakStream, streamOf } from './http2.ts'
 import { answerFor } from './refuse.ts'
 
 /** Answers a request. When it returns a promise, the handler is out until that has settled. */
@@ -40,10 +41,16 @@ function failed(exchange: Exchange, error: unknown): void {
   const { response } = exchange
   try {
     // Ended whole before it threw: the client has its answer, or will have it
-    if (!answerFor(exchange, 500) && !response.writableEnded) response.destroy()
+    if (!answerFor(exchange, 500) && !response.writableEnded) end(response)
   } finally {
     exchange.handlerSettled()
   }
+}
+
+function end(response: ServerResponse): void {
+  const stream = streamOf(response)
+  if (stream) breakStream(stream)
+  else response.destroy()
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -1,5 +1,6 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import { clearHeaders, setHeaders } from './head.ts'
+import { streamOf } from './http2.ts'
 
 /** A response that is kept back until what it depends on has succeeded. */
 export interface Held {
@@ -53,7 +54,7 @@ class Hold implements Held {
   readonly #restores: (() => void)[] = []
   readonly #inner: Methods = {}
   /** The response's head before: what `discard` goes back to. */
-  readonly #head: { status: number; message: string; headers: OutgoingHttpHeaders }
+  readonly #head: { status: number; message: string | undefined; headers: OutgoingHttpHeaders }
   #state: 'holding' | 'let go' = 'holding'
   #headWritten = false
   #end: unknown[] | undefined = undefined
@@ -95,7 +96,7 @@ class Hold implements Held {
     clearHeaders(this.#response)
     setHeaders(this.#response, headers)
     this.#response.statusCode = status
-    this.#response.statusMessage = message
+    if (message !== undefined) this.#response.statusMessage = message
   }
 
   /** A wrapper that came on top of ours stays, and reaches the real one through ours. */
@@ -150,7 +151,9 @@ class Hold implements Held {
       throw new RangeError(`Invalid status code: ${String(status)}`)
     }
     this.#response.statusCode = Math.trunc(status)
-    if (typeof reason === 'string') this.#response.statusMessage = reason
+    if (typeof reason === 'string' && !streamOf(this.#response)) {
+      this.#response.statusMessage = reason
+    }
     setHeaders(this.#response, typeof reason === 'string' ? headers : (headers ?? reason))
     this.#headWritten = true
     return this.#response
@@ -166,12 +169,13 @@ class Hold implements Held {
 
 function headOf(response: ServerResponse): {
   status: number
-  message: string
+  message: string | undefined
   headers: OutgoingHttpHeaders
 } {
   return {
     status: response.statusCode,
-    message: response.statusMessage,
+    // HTTP/2 has none, and Node warns when it is asked for it
+    message: streamOf(response) ? undefined : response.statusMessage,
     headers: response.getHeaders(),
   }
 }

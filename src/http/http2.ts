@@ -38,6 +38,11 @@ export function cutStream(stream: ServerHttp2Stream): void {
   if (!stream.destroyed) stream.close(constants.NGHTTP2_CANCEL)
 }
 
+/** The same for one whose handler has failed: without a code, what was sent so far would look like the whole. */
+export function breakStream(stream: ServerHttp2Stream): void {
+  if (!stream.destroyed) stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+}
+
 /** Answers on a stream whose head has not been sent, whoever has wrapped its response. */
 export function answerStream(
   stream: ServerHttp2Stream,
@@ -45,5 +50,20 @@ export function answerStream(
   { headers, body }: { headers: Readonly<Record<string, string>>; body: string },
 ): void {
   stream.respond({ ':status': status, ...headers })
-  stream.end(body)
+  // The answer to HEAD has ended with its head
+  if (!stream.writableEnded) stream.end(body)
+  endRequest(stream)
+}
+
+/**
+ * Is its response out, whole? That the writing side has finished does not tell: Node finishes that of HEAD before anything was
+ * answered, and that of a stream that was reset (it is `aborted` then).
+ */
+export function isAnswered(stream: ServerHttp2Stream): boolean {
+  return stream.headersSent && stream.writableFinished && !stream.aborted
+}
+
+/** A response that is out does not wait for the rest of its request: the client is told to keep that (RFC 9113 §8.1). */
+export function endRequest(stream: ServerHttp2Stream): void {
+  if (!stream.endAfterHeaders) stream.close(constants.NGHTTP2_NO_ERROR)
 }

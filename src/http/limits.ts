@@ -2,6 +2,7 @@ import type { Server as Http1Server } from 'node:http'
 import type { Http2Server, ServerHttp2Session } from 'node:http2'
 import type { Server, Socket } from 'node:net'
 import { connectionOf } from './connections.ts'
+import { goAway } from './http2.ts'
 
 /** What a client may take, so that a slow or a hostile one takes nothing from the others. Times are in milliseconds, sizes in bytes. */
 export interface Limits {
@@ -32,7 +33,7 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
 /** How often Node looks for requests that have taken too long, in milliseconds: its 30 s would stretch every limit by as much. */
 const CHECKS_EVERY = 5_000
 
-/** How long a TLS handshake may take, in milliseconds. */
+/** How long a TLS handshake may take at most, in milliseconds; no longer than a head may. */
 export const HANDSHAKE_LIMIT = 10_000
 
 /** How many streams a client may have open on one HTTP/2 connection. */
@@ -91,7 +92,8 @@ function socketOutlives(socket: Socket, send: number): boolean {
 function sessionOutlives(session: ServerHttp2Session, keepAlive: number): boolean {
   const exchanges = connectionOf(session)?.exchanges ?? []
   if (exchanges.length === 0) {
-    session.close()
+    const connection = connectionOf(session)
+    if (connection) goAway(connection)
     return true
   }
   if (exchanges.some(({ response }) => response.writableLength > 0)) return false

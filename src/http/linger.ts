@@ -39,19 +39,17 @@ function lingerSoon(this: Socket): void {
 const HALF_OPEN = 5_000
 
 /**
- * Keeps a connection whose client sends no more while its requests are being answered, 5 s at most. Most such clients have gone,
+ * For the `end` of a client: keeps its connection while its requests are being answered, 5 s at most. Most such clients have gone,
  * and handlers hear of it by their signal; some wait for the answer still (RFC 9112 §9.6). Node would end it at once.
  */
 export function waitHalfOpen(socket: Socket): void {
-  socket.on('end', onEnd)
-}
-
-function onEnd(this: Socket): void {
-  const connection = connectionOf(this)
+  const connection = connectionOf(socket)
   if (!connection || connection.session) return
   const waiting = connection.exchanges.filter(({ unanswered }) => unanswered)
   if (waiting.length === 0) return
   for (const exchange of waiting) exchange.interrupt('gone')
-  const release = connection.traffic.world.timer(HALF_OPEN, () => this.end())
-  this.once('close', release)
+  // What cannot be sent for as long will not be sent any more
+  socket.setTimeout(HALF_OPEN)
+  const release = connection.traffic.world.timer(HALF_OPEN, () => socket.end())
+  socket.once('close', release)
 }

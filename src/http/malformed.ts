@@ -97,6 +97,8 @@ function endHalf(exchange: Exchange, status: number, error: Error | undefined): 
   // Answered, or about to be, by a handler that did not need all of it
   if (response.writableEnded) response.once('close', () => linger(connection))
   else if (!answerFor(exchange, status, CLOSE)) connection.socket.destroy(error)
+  // Not when the answer is out: beneath TLS, a connection that was reset may never say that it is not
+  else linger(connection)
 }
 
 const CLOSE = { Connection: 'close' }

@@ -3,13 +3,13 @@ import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Server, Socket } from 'node:net'
 import { connectionOf, type Connection } from './connections.ts'
 import { Exchange } from './exchange.ts'
-import { goAway, sessionOf, streamOf } from './http2.ts'
+import { endSession, goAway, sessionOf, streamOf } from './http2.ts'
 import { innerSocket } from './internals.ts'
 import { markLast } from './last.ts'
-import { lingerAtEnd, waitHalfOpen } from './linger.ts'
+import { lingerAtEnd } from './linger.ts'
 import { answerConnect, takesNoConnect } from './malformed.ts'
 import { refuse } from './refuse.ts'
-import type { Traffic } from './traffic.ts'
+import { follow, type Traffic } from './traffic.ts'
 
 /** The events by which Node hands a request over, with its response. */
 export type RequestEvent = 'request' | 'checkContinue' | 'checkExpectation'
@@ -35,7 +35,13 @@ export function takeOver(server: Server, traffic: Traffic, takes: Takes): void {
   const emit: Emit = server.emit.bind(server)
   const isSecure = 'setSecureContext' in server
   // oxlint-disable-next-line max-params -- as many as Node's events have; a rest parameter would cost an array per request
-  const ours = (event: string, first: unknown, second: unknown, third: unknown): boolean => {
+  const ours = (
+    event: string,
+    first: unknown,
+    second: unknown,
+    third: unknown,
+    fourth: unknown,
+  ): boolean => {
     // The usual one first: it comes with every request
     if (event === 'request' || EXPECTING.has(event)) {
       const exchange = begin(traffic, first as IncomingMessage, second as ServerResponse)
@@ -45,7 +51,7 @@ export function takeOver(server: Server, traffic: Traffic, takes: Takes): void {
     if (event === 'connection') accept(traffic, first as Socket, isSecure)
     else if (event === 'secureConnection') secured(traffic, first as Socket)
     else if (event === 'session') began(first as ServerHttp2Session)
-    else if (event === 'stream') return takeStream(traffic, emit, [first, second, third])
+    else if (event === 'stream') return takeStream(traffic, emit, [first, second, third, fourth])
     else if (event === 'connect' && takesNoConnect(server)) return answerConnect(second as Socket)
     else if (event === 'upgrade' || event === 'connect') {
       if (!upgrades(traffic, first as IncomingMessage, second as Socket)) return true
@@ -59,9 +65,7 @@ function accept(traffic: Traffic, socket: Socket, isSecure: boolean): void {
   // What a TLS server hands on is known already
   if (connectionOf(socket)) return
   traffic.track(socket, isSecure ? 'handshaking' : 'open')
-  if (isSecure) return
-  lingerAtEnd(socket)
-  waitHalfOpen(socket)
+  if (!isSecure) lingerAtEnd(socket)
 }
 
 function secured(traffic: Traffic, socket: Socket): void {
@@ -69,12 +73,19 @@ function secured(traffic: Traffic, socket: Socket): void {
   const connection = (raw && connectionOf(raw)) ?? traffic.track(socket)
   connection.secured(socket)
   lingerAtEnd(socket)
-  waitHalfOpen(socket)
+  follow(socket)
 }
 
 function began(session: ServerHttp2Session): void {
   // The session gives a stand-in for its socket, which hands on what it does not know
   connectionOf(session.socket)?.began(session)
+  session.on('goaway', onGoAway)
+}
+
+/** A client that says GOAWAY may never close; Node half-closes for it once this has been heard. */
+function onGoAway(this: ServerHttp2Session): void {
+  const connection = connectionOf(this)
+  if (connection) process.nextTick(endSession, connection)
 }
 
 /** The exchange of a request that has come in; `undefined` when it may not reach a handler. */
@@ -85,7 +96,8 @@ function begin(
 ): Exchange | undefined {
   const stream = streamOf(request)
   const connection = stream
-    ? connectionOf(sessionOf(stream)!)
+    ? // A client may reset a stream in the same piece that opens it: then there is nobody to answer
+      connectionOf(sessionOf(stream))
     : connectionOfSocket(traffic, request)
   if (!connection?.open) {
     // After `Connection: close` a client must send no more (RFC 9112 §9.6); what it sends is read, and left
@@ -163,21 +175,12 @@ class BareResponse {
     return this.stream.headersSent
   }
 
-  get writableFinished(): boolean {
-    return this.stream.writableFinished
-  }
-
   get writableLength(): number {
     return this.stream.writableLength
   }
 
   get statusCode(): number {
     return Number(this.stream.sentHeaders?.[':status'] ?? 0)
-  }
-
-  on(event: string, listener: (this: BareResponse) => void): this {
-    this.stream.on(event, () => listener.call(this))
-    return this
   }
 }
 

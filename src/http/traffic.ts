@@ -5,6 +5,7 @@ import { Connection, connectionOf } from './connections.ts'
 import type { Exchange } from './exchange.ts'
 import { endSession } from './http2.ts'
 import { markLast } from './last.ts'
+import { waitHalfOpen } from './linger.ts'
 
 /**
  * How far a stop has come: `stopping` from its first moment, `draining` when the lame duck is over, `spent` when signals have
@@ -57,7 +58,7 @@ export class Traffic {
     const connection = new Connection(socket, this, state)
     this.accepted++
     this.connections.add(connection)
-    socket._destroy = destroyTracked
+    follow(socket)
     return connection
   }
 
@@ -141,23 +142,27 @@ export class Traffic {
 }
 
 /**
- * Listens for the end of a socket only when that begins: Node has two listeners of its own, and a third makes its array of them grow by
- * 150 bytes a connection.
+ * What every tracked socket emits, in the place of listeners of ours: Node has two of its own for `end` and for `close`, and a third makes its
+ * array of them grow by 150 bytes a connection.
  */
-function destroyTracked(
-  this: Socket,
-  error: Error | null,
-  callback: (error?: Error | null) => void,
-): void {
-  const { _destroy } = Object.getPrototypeOf(this) as Socket
-  this.on('close', onSocketClosed)
-  _destroy.call(this, error, callback)
+export function follow(socket: Socket): void {
+  socket.emit = emitTracked as Socket['emit']
 }
 
-/** One listener for all sockets, as with responses. */
-function onSocketClosed(this: Socket): void {
-  const connection = connectionOf(this)
-  if (!connection) return
+function emitTracked(this: Socket, event: string, ...args: unknown[]): boolean {
+  const { emit } = Object.getPrototypeOf(this) as {
+    emit(event: string, ...args: unknown[]): boolean
+  }
+  const heard = emit.call(this, event, ...args)
+  if (event === 'close') closed(this)
+  else if (event === 'end') waitHalfOpen(this)
+  return heard
+}
+
+function closed(socket: Socket): void {
+  const connection = connectionOf(socket)
+  // With TLS, the encrypted one closes first
+  if (!connection || socket !== connection.raw) return
   connection.state = 'gone'
   if (!connection.last) connection.traffic.forget(connection)
 }

@@ -1,4 +1,4 @@
-import { IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { StewardError } from '../base/errors.ts'
 import { input } from '../scope/builtin.ts'
@@ -119,8 +119,8 @@ export interface Routed {
 
 /** The request in the web's types, as Node or the web has received it. */
 export function requestInfoOf(source: IncomingMessage | Request, routed: Routed): RequestInfo {
-  // Not `instanceof Request`: the server's adapter puts a class of its own in its place
-  return source instanceof IncomingMessage
+  // Not `instanceof`: the server's adapter puts a class of its own in the place of Request, and HTTP/2 has another one than Node's
+  return 'rawHeaders' in source
     ? new NodeRequestInfo(source, routed)
     : new WebRequestInfo(source, routed)
 }
@@ -160,16 +160,20 @@ class NodeRequestInfo implements RequestInfo {
 
 function urlOf({ socket, headers, url = '/' }: IncomingMessage): URL {
   const scheme = 'encrypted' in socket ? 'https' : 'http'
-  const base = `${scheme}://${headers.host ?? 'localhost'}`
+  // HTTP/2 says the host in a field of its own (RFC 9113 §8.3.1)
+  const host = headers[':authority'] ?? headers.host ?? 'localhost'
+  const base = `${scheme}://${String(host)}`
   // A path that begins with two slashes is no host
   const target = url.startsWith('/') ? base + url : url
   return URL.parse(target, base) ?? new URL('http://localhost/')
 }
 
-function headersOf({ rawHeaders }: IncomingMessage): Headers {
+function headersOf({ rawHeaders, headers: named }: IncomingMessage): Headers {
   const headers = new Headers()
   for (let index = 0; index < rawHeaders.length; index += 2) {
-    headers.append(rawHeaders[index]!, rawHeaders[index + 1]!)
+    const [name, value] = [rawHeaders[index]!, rawHeaders[index + 1]!]
+    if (!name.startsWith(':')) headers.append(name, value)
+    else if (name === ':authority' && !named.host) headers.set('host', value)
   }
   return headers
 }

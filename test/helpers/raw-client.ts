@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import net from 'node:net'
+import tls from 'node:tls'
 import { within } from './within.ts'
 
 /** A response as it came over the wire. */
@@ -14,11 +15,15 @@ export interface RawClientOptions {
   holdOpen?: boolean
   /** Read nothing until `resume()`. */
   paused?: boolean
+  /** Encrypt it, whatever the server's certificate says; a list: the protocols to offer by ALPN. */
+  tls?: boolean | string[]
 }
 
 /** A client that sees every byte: nothing is sent, retried or closed that the test did not ask for. */
 export class RawClient {
   readonly socket: net.Socket
+  /** What is under the encryption; the same where there is none. */
+  readonly wire: net.Socket
   /** All that was received and not yet taken by `response()`. */
   received = ''
   /** What became of the connection. */
@@ -27,7 +32,8 @@ export class RawClient {
   readonly #closed: Promise<void>
   #wake: () => void = () => {}
 
-  constructor(socket: net.Socket, paused: boolean) {
+  constructor(wire: net.Socket, socket: net.Socket, paused: boolean) {
+    this.wire = wire
     this.socket = socket
     socket.setNoDelay()
     socket.setEncoding('latin1')
@@ -39,13 +45,11 @@ export class RawClient {
 
   /** Connects to a port of 127.0.0.1, or to a Unix socket. */
   static async connect(to: number | string, options: RawClientOptions = {}): Promise<RawClient> {
-    const allowHalfOpen = options.holdOpen ?? false
-    const socket =
-      typeof to === 'string'
-        ? net.connect({ path: to, allowHalfOpen })
-        : net.connect({ port: to, host: '127.0.0.1', allowHalfOpen })
-    await within(5_000, once(socket, 'connect'), 'the connection')
-    return new RawClient(socket, options.paused ?? false)
+    const wire = connectionTo(to, options)
+    const socket = options.tls ? secured(wire, options.tls) : wire
+    const connected = once(socket, options.tls ? 'secureConnect' : 'connect')
+    await within(5_000, connected, 'the connection')
+    return new RawClient(wire, socket, options.paused ?? false)
   }
 
   resume(): void {
@@ -78,7 +82,12 @@ export class RawClient {
 
   /** Waits until so much has been received that `text` is in it. */
   async sees(text: string): Promise<void> {
-    while (!this.received.includes(text)) await this.#change()
+    await this.until(() => this.received.includes(text))
+  }
+
+  /** Waits until something is so, and looks again whenever something comes. */
+  async until(isSo: () => boolean): Promise<void> {
+    while (!isSo()) await this.#change()
   }
 
   /** Resolves when the connection is closed on both sides. */
@@ -99,7 +108,7 @@ export class RawClient {
   }
 
   reset(): void {
-    this.socket.resetAndDestroy()
+    this.wire.resetAndDestroy()
   }
 
   [Symbol.dispose](): void {
@@ -125,6 +134,18 @@ export class RawClient {
       `the server; so far: ${JSON.stringify(this.received.slice(0, 200))}`,
     )
   }
+}
+
+function connectionTo(to: number | string, { holdOpen }: RawClientOptions): net.Socket {
+  const allowHalfOpen = holdOpen ?? false
+  return typeof to === 'string'
+    ? net.connect({ path: to, allowHalfOpen })
+    : net.connect({ port: to, host: '127.0.0.1', allowHalfOpen })
+}
+
+function secured(wire: net.Socket, offered: true | string[]): tls.TLSSocket {
+  const ALPNProtocols = offered === true ? [] : offered
+  return tls.connect({ socket: wire, ALPNProtocols, rejectUnauthorized: false })
 }
 
 function parse(text: string): (RawResponse & { size: number }) | undefined {

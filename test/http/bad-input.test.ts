@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
-import { describe, it } from 'node:test'
+import { it } from 'node:test'
 import type { Ended } from '../../src/http/exchange.ts'
 import { Counter, Gate } from '../helpers/gate.ts'
-import { RawClient } from '../helpers/raw-client.ts'
-import { serving } from '../helpers/serving.ts'
+import { describeEach } from '../helpers/ways.ts'
 
-describe('bad input', () => {
+describeEach('bad input', ({ serving, connect }) => {
   const bad: Record<string, [text: string, status: number]> = {
     'a malformed request': ['NONSENSE\r\n\r\n', 400],
     'a request without a host': ['GET / HTTP/1.1\r\n\r\n', 400],
@@ -16,10 +15,10 @@ describe('bad input', () => {
     for (const stopping of [false, true]) {
       it(`X2 answers ${what} ${status}${stopping ? ', while stopping too' : ''}`, async () => {
         await using serves = await serving((_, response) => void response.end('fine'))
-        using client = await RawClient.connect(serves.port)
+        using client = await connect(serves.port)
         if (stopping) serves.server.stopping()
         assert.equal((await client.send(text).response()).status, status)
-        using other = await RawClient.connect(serves.port)
+        using other = await connect(serves.port)
         assert.equal((await other.request('GET /').response()).status, 200)
         client.destroy()
         other.destroy()
@@ -38,7 +37,7 @@ describe('bad input', () => {
       await request.toArray()
       response.end()
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.send('POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1000\r\n\r\nhalf')
     await arrived.reached(1)
     client.reset()
@@ -56,7 +55,7 @@ describe('bad input', () => {
       response.write(Buffer.alloc(10_000_000))
       response.end()
     })
-    using client = await RawClient.connect(serves.port, { paused: true })
+    using client = await connect(serves.port, { paused: true })
     client.request('GET /')
     await new Promise((resolve) => client.socket.once('readable', resolve))
     client.reset()
@@ -73,7 +72,7 @@ describe('bad input', () => {
       exchange.whenOver(() => over.add())
       arrived.add()
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /1').request('GET /2').request('GET /3')
     await arrived.reached(3)
     client.reset()
@@ -88,7 +87,7 @@ describe('bad input', () => {
     const tooMany = Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' })
     serves.server.server.emit('error', tooMany)
     assert.equal((await serves.event('error')).error, tooMany)
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     assert.equal((await client.request('GET /').response()).status, 200)
   })
 })

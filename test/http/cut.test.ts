@@ -6,9 +6,10 @@ import type { Exchange } from '../../src/http/exchange.ts'
 import { Counter, Gate } from '../helpers/gate.ts'
 import { RawClient } from '../helpers/raw-client.ts'
 import { serving } from '../helpers/serving.ts'
+import { describeEach } from '../helpers/ways.ts'
 import { turns } from '../helpers/within.ts'
 
-describe('the end of the grace', () => {
+describeEach('the end of the grace', ({ serving, connect }) => {
   it('H10 cuts no response before T2', async () => {
     const arrived = new Counter()
     const gate = new Gate()
@@ -18,7 +19,7 @@ describe('the end of the grace', () => {
       await gate.opened
       response.end('in the last moment')
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /')
     await arrived.reached(1)
     await serves.drain({ t1: 50, t2: 5_000 })
@@ -35,7 +36,7 @@ describe('the end of the grace', () => {
       arrived.add()
       await gate.opened
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /slow?token=secret')
     await arrived.reached(1)
     const drained = serves.drain({ t1: 30, t2: 60 })
@@ -69,7 +70,7 @@ describe('the end of the grace', () => {
       await new Promise<void>((resolve) => response.end('late', resolve))
       late.open()
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /')
     await arrived.reached(1)
     const drained = serves.drain({ t1: 20, t2: 40 })
@@ -87,7 +88,7 @@ describe('the end of the grace', () => {
       response.write('begun ')
       await gate.opened
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /stream')
     await client.sees('begun')
     const drained = serves.drain({ t1: 20, t2: 40 })
@@ -107,7 +108,7 @@ describe('the end of the grace', () => {
       arrived.add()
       await gate.opened
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /1').request('GET /2')
     await arrived.reached(2)
     const drained = serves.drain({ t1: 20, t2: 40 })
@@ -136,8 +137,8 @@ describe('the end of the grace', () => {
       await gate.opened
       response.end()
     })
-    using first = await RawClient.connect(serves.port)
-    using second = await RawClient.connect(serves.port)
+    using first = await connect(serves.port)
+    using second = await connect(serves.port)
     first.request('GET /')
     second.request('GET /late')
     await arrived.reached(2)
@@ -161,7 +162,7 @@ describe('the end of the grace', () => {
       reasons.push(signal.reason)
       response.end()
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /1')
     await arrived.reached(1)
     const drained = serves.drain({ t1: 20, t2: 5_000 })
@@ -187,8 +188,8 @@ describe('the end of the grace', () => {
       else await gate.opened
       void response
     })
-    using quick = await RawClient.connect(serves.port)
-    using stuck = await RawClient.connect(serves.port)
+    using quick = await connect(serves.port)
+    using stuck = await connect(serves.port)
     quick.request('GET /quick')
     stuck.request('GET /stuck')
     await arrived.reached(2)
@@ -211,7 +212,7 @@ describe('the end of the grace', () => {
       response.end('answer')
       await new Promise(() => {})
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     await client.request('GET /').response()
     await serves.drain({ t1: 20, t2: 40, cleanup: 60 })
     assert.deepEqual(serves.server.served, { requests: 1, cut: 1, left: 0, refused: 0 })
@@ -223,7 +224,7 @@ describe('the end of the grace', () => {
       response.end('answer')
       await new Promise(() => {})
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     await client.request('GET /').response()
     const drained = serves.drain({ t1: 20, t2: 40, cleanup: 400 })
     await client.fin()
@@ -240,7 +241,7 @@ describe('the end of the grace', () => {
       exchange.whenOver(() => asked.open(exchange.signal.reason))
       response.write('begun')
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /')
     await client.sees('begun')
     await serves.drain({ t1: 20, t2: 40 })
@@ -253,7 +254,7 @@ describe('the end of the grace', () => {
       exchange.waitUntil(request.url === '/ends' ? gate.opened : new Promise(() => {}))
       response.end()
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     await client.request('GET /ends').response()
     await client.request('GET /stays').response()
     client.destroy()
@@ -275,8 +276,8 @@ describe('the end of the grace', () => {
       await new Promise((resolve) => setImmediate(resolve))
       cleaned = true
     })
-    using client = await RawClient.connect(serves.port)
-    using idle = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
+    using idle = await connect(serves.port)
     client.request('GET /')
     await arrived.reached(1)
     const drained = serves.drain({ idle: 60_000, force: force.signal })
@@ -295,11 +296,11 @@ describe('the end of the grace', () => {
       arrived.add()
       await new Promise((resolve) => exchange.signal.addEventListener('abort', resolve))
     })
-    using busy = await RawClient.connect(serves.port)
+    using busy = await connect(serves.port)
     busy.request('GET /')
     await arrived.reached(1)
     const force = AbortSignal.abort()
-    const late = RawClient.connect(serves.port)
+    const late = connect(serves.port)
     await turns(0)
     const drained = serves.drain({ force })
     using client = await late
@@ -316,12 +317,12 @@ describe('the end of the grace', () => {
       arrived.add()
       return new Promise(() => {})
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /')
     await arrived.reached(1)
     await serves.server.close()
     await client.closed
-    await assert.rejects(RawClient.connect(serves.port), { code: 'ECONNREFUSED' })
+    await assert.rejects(connect(serves.port), { code: 'ECONNREFUSED' })
   })
 })
 

@@ -105,7 +105,7 @@ describe('drain() of a server that somebody else has made', () => {
         const port = await listen(server)
         const socket = tls.connect({ port, ca: cert })
         await once(socket, 'secureConnect')
-        using client = new RawClient(socket, false)
+        using client = new RawClient(socket, socket, false)
         client.request('GET /')
         await once(server, 'request')
         const drained = drain(server)

@@ -1,19 +1,18 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
-import { describe, it } from 'node:test'
+import { it } from 'node:test'
 import { fastWorld } from '../helpers/fast-world.ts'
 import { Counter, Gate } from '../helpers/gate.ts'
-import { RawClient } from '../helpers/raw-client.ts'
-import { serving } from '../helpers/serving.ts'
+import { describeEach } from '../helpers/ways.ts'
 import { blockLoop, turns } from '../helpers/within.ts'
 
 const answer = (_: unknown, response: ServerResponse): void => void response.end('answer')
 
-describe('drain()', () => {
+describeEach('drain()', ({ serving, connect }) => {
   it('H17 takes no time when nothing is under way and no connection is open', async () => {
     await using serves = await serving(answer)
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     await client.request('GET /').response()
     client.destroy()
     await client.closed
@@ -30,7 +29,7 @@ describe('drain()', () => {
 
   it('H3 closes the listener only when the queue of the kernel is empty', async () => {
     await using serves = await serving(answer)
-    const connecting = Array.from({ length: 100 }, () => RawClient.connect(serves.port))
+    const connecting = Array.from({ length: 100 }, () => connect(serves.port))
     await Promise.resolve()
     const drained = new Promise((resolve) => process.nextTick(() => resolve(serves.drain())))
     const clients = await Promise.all(connecting)
@@ -43,7 +42,7 @@ describe('drain()', () => {
   it('H4 lets an ended but unflushed 20 MB response through', async () => {
     const size = 20_000_000
     await using serves = await serving((_, response) => void response.end(Buffer.alloc(size, 97)))
-    using client = await RawClient.connect(serves.port, { paused: true })
+    using client = await connect(serves.port, { paused: true })
     client.request('GET /')
     await new Promise((resolve) => client.socket.once('readable', resolve))
     const drained = serves.drain()
@@ -68,7 +67,7 @@ describe('drain()', () => {
 
   it('H5 gives an idle connection one last response', async () => {
     await using serves = await serving(answer)
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     await client.request('GET /').response()
     const drained = serves.drain({ idle: 5_000 })
     await serves.event('listener.closed')
@@ -80,7 +79,7 @@ describe('drain()', () => {
 
   it('H5 half-closes an idle connection when its window is over, and ends with it', async () => {
     await using serves = await serving(answer)
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     await client.request('GET /').response()
     const took = await serves.drain({ idle: 100 })
     await client.fin()
@@ -95,7 +94,7 @@ describe('drain()', () => {
       if (request.url === '/stream') await gate.opened
       response.end('whole')
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /stream')
     await client.sees('\r\n\r\n')
     const drained = serves.drain({ idle: 300 })
@@ -111,7 +110,7 @@ describe('drain()', () => {
 
   it('H5 answers what was in the buffer of the kernel when the window was over', async () => {
     await using serves = await serving(answer)
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     await client.request('GET /').response()
     const drained = serves.drain({ idle: 50 })
     await serves.event('listener.closed')
@@ -123,7 +122,7 @@ describe('drain()', () => {
 
   it('H6 answers a request on a connection on which nothing had arrived yet', async () => {
     await using serves = await serving(answer)
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     const drained = serves.drain({ idle: 0 })
     await serves.event('listener.closed')
     const { body, headers } = await client.request('GET /').response()
@@ -134,7 +133,7 @@ describe('drain()', () => {
 
   it('H6 closes a connection on which nothing arrives after 5 s, not before', async () => {
     await using serves = await serving(answer, { world: fastWorld(20) })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     const took = await serves.drain({ idle: 0 })
     await client.fin()
     assert.ok(took >= 240 && took < 900, `took ${took} ms, twenty times as fast`)
@@ -142,7 +141,7 @@ describe('drain()', () => {
 
   it('H6 closes a connection on which nothing arrives at T1, if that comes first', async () => {
     await using serves = await serving(answer)
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     const took = await serves.drain({ t1: 50 })
     await client.fin()
     assert.ok(took >= 45 && took < 600, `took ${took} ms`)
@@ -150,7 +149,7 @@ describe('drain()', () => {
 
   it('H7 lets half a head complete', async () => {
     await using serves = await serving(answer)
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     await client.request('GET /').response()
     const drained = serves.drain({ idle: 50 })
     client.send('GET /half HTTP/1.1\r\nHo')
@@ -165,7 +164,7 @@ describe('drain()', () => {
 
   it('H7 answers half a head that does not complete 408, and closes', async () => {
     await using serves = await serving(answer, { world: fastWorld(20) })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.send('GET /half HTTP/1.1\r\nHo')
     const took = await serves.drain({ idle: 0 })
     assert.equal((await client.response()).status, 408)
@@ -176,7 +175,7 @@ describe('drain()', () => {
 
   it('H7 closes without a 408 where only the rest of an answered body is missing', async () => {
     await using serves = await serving(answer, { world: fastWorld(20) })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.send('POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 8\r\n\r\nhalf')
     assert.equal((await client.response()).body, 'answer')
     const took = await serves.drain({ idle: 0 })
@@ -191,7 +190,7 @@ describe('drain()', () => {
       arrived.add()
       response.end((await request.setEncoding('utf8').toArray()).join(''))
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.send('POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 8\r\n\r\nhalf')
     await arrived.reached(1)
     const drained = serves.drain({ idle: 0 })
@@ -208,7 +207,7 @@ describe('drain()', () => {
       await gate.opened
       settled = true
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     await client.request('GET /').response()
     const drained = serves.drain({ idle: 0 })
     await serves.event('listener.closed')
@@ -231,7 +230,7 @@ describe('drain()', () => {
       await gate.opened
       response.end(Buffer.alloc(1_000_000, 97))
     })
-    using client = await RawClient.connect(serves.port, { paused: true, holdOpen: true })
+    using client = await connect(serves.port, { paused: true, holdOpen: true })
     client.request('GET /')
     const drained = serves.drain({ idle: 0 })
     await serves.event('listener.closed')
@@ -254,7 +253,7 @@ describe('drain()', () => {
       response.end(Buffer.alloc(1_000_000, 97))
     })
     serves.server.stopping()
-    using client = await RawClient.connect(serves.port, { paused: true, holdOpen: true })
+    using client = await connect(serves.port, { paused: true, holdOpen: true })
     client.request('POST /', 'x'.repeat(20_000_000))
     await new Promise((resolve) => client.socket.once('readable', resolve))
     client.resume()
@@ -268,7 +267,7 @@ describe('drain()', () => {
 
   it('H9 lingers no longer than 2 s for a client that holds its side open for ever', async () => {
     await using serves = await serving(answer, { world: fastWorld(10) })
-    using client = await RawClient.connect(serves.port, { holdOpen: true })
+    using client = await connect(serves.port, { holdOpen: true })
     await client.request('GET /').response()
     const took = await serves.drain({ idle: 0 })
     assert.equal(client.ended, true)
@@ -282,11 +281,11 @@ describe('drain()', () => {
       await gate.opened
       response.end('answer')
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /')
     const drained = serves.drain()
     await serves.event('listener.closed')
-    await assert.rejects(RawClient.connect(serves.port), { code: 'ECONNREFUSED' })
+    await assert.rejects(connect(serves.port), { code: 'ECONNREFUSED' })
     gate.open()
     assert.equal((await client.response()).body, 'answer')
     await drained
@@ -300,7 +299,7 @@ describe('drain()', () => {
       response.write('two ')
       response.end('three')
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /')
     await client.sees('one ')
     const drained = serves.drain({ idle: 0 })
@@ -316,8 +315,8 @@ describe('drain()', () => {
       return process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
     }
     await using serves = await serving(answer)
-    using idle = await RawClient.connect(serves.port)
-    using fresh = await RawClient.connect(serves.port)
+    using idle = await connect(serves.port)
+    using fresh = await connect(serves.port)
     await idle.request('GET /').response()
     const before = timers()
     await serves.drain({ t1: 50, t2: 60_000, cleanup: 90_000, idle: 20 })
@@ -332,8 +331,8 @@ describe('drain()', () => {
       await gate.opened
       response.end('answer')
     })
-    using busy = await RawClient.connect(serves.port)
-    using idle = await RawClient.connect(serves.port)
+    using busy = await connect(serves.port)
+    using idle = await connect(serves.port)
     busy.request('POST /orders?token=secret', 'body')
     idle.send('GET /half')
     const drained = serves.drain()

@@ -1,21 +1,21 @@
 import assert from 'node:assert/strict'
 import { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
-import { describe, it } from 'node:test'
+import { it } from 'node:test'
 import { isStewardError, StewardError } from '../../src/base/errors.ts'
 import { exchangeOf, type Ended, type Exchange } from '../../src/http/exchange.ts'
 import { Counter, Gate } from '../helpers/gate.ts'
-import { RawClient } from '../helpers/raw-client.ts'
-import { serving } from '../helpers/serving.ts'
+import { describeEach } from '../helpers/ways.ts'
+import { turns } from '../helpers/within.ts'
 
-describe('an exchange', () => {
+describeEach('an exchange', ({ serving, connect }) => {
   it('is found by its request', async () => {
     const found: boolean[] = []
     await using serves = await serving((request, response, exchange) => {
       found.push(exchangeOf(request) === exchange, exchange.response === response)
       response.end()
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     await client.request('GET /').response()
     assert.deepEqual(found, [true, true])
     assert.equal(exchangeOf(new IncomingMessage(new Socket())), undefined)
@@ -35,7 +35,7 @@ describe('an exchange', () => {
       await handler.opened
       order.push('settled')
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     await client.request('GET /').response()
     order.push('answered')
     handler.open()
@@ -51,7 +51,7 @@ describe('an exchange', () => {
       response.write('first')
       void stream.opened.then(() => response.end())
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /')
     await client.sees('first')
     assert.equal(serves.server.waiting().length, 1)
@@ -72,7 +72,7 @@ describe('an exchange', () => {
       arrived.add()
       await handler.opened
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /')
     await arrived.reached(1)
     client.reset()
@@ -100,7 +100,7 @@ describe('an exchange', () => {
       })
       response.end()
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     await client.request('GET /').response()
     await done.opened
     assert.deepEqual(order, ['third', 'second', 'first'])
@@ -118,7 +118,7 @@ describe('an exchange', () => {
       })
       response.end()
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     await client.request('GET /').response()
     await begun.opened
     client.destroy()
@@ -140,7 +140,7 @@ describe('an exchange', () => {
       exchange.whenOver(() => void setImmediate(() => over.open(exchange)))
       response.end()
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     await client.request('GET /').response()
     const exchange = await over.opened
     const late = new Gate<Ended>()
@@ -155,11 +155,12 @@ describe('an exchange', () => {
       signal.addEventListener('abort', () => reason.open(signal.reason))
       arrived.add()
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /')
     await arrived.reached(1)
     client.reset()
     assert.ok(isStewardError(await reason.opened, 'ERR_CLIENT_GONE'))
+    while (serves.server.served.left === 0) await turns(1)
     assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 1, refused: 0 })
   })
 
@@ -170,7 +171,7 @@ describe('an exchange', () => {
       exchange.whenOver(() => over.open(exchange))
       arrived.add()
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /')
     await arrived.reached(1)
     client.reset()
@@ -185,7 +186,7 @@ describe('an exchange', () => {
       exchange.whenOver(() => over.open(signal.aborted))
       response.end('answer')
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     await client.request('GET /').response()
     client.destroy()
     assert.equal(await over.opened, false)
@@ -197,7 +198,7 @@ describe('an exchange', () => {
       exchange.waitUntil(Promise.reject(new Error('of the background')))
       response.end()
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     await client.request('GET /mail').response()
     const { message, error } = await serves.event('error')
     assert.equal(message, 'Background work of GET /mail failed')
@@ -205,7 +206,7 @@ describe('an exchange', () => {
   })
 })
 
-describe('a handler that fails', () => {
+describeEach('a handler that fails', ({ serving, connect }) => {
   const failures: Record<string, () => unknown> = {
     throws: () => {
       throw new StewardError('ERR_OPEN', 'Cannot open "pool"', { path: ['users', 'pool'] })
@@ -224,7 +225,7 @@ describe('a handler that fails', () => {
         response.setHeader('X-Secret', 'of the app')
         return fail()
       })
-      using client = await RawClient.connect(serves.port)
+      using client = await connect(serves.port)
       const { status, headers, body } = await client.request('GET /bad?q=1').response()
       assert.equal(status, 500)
       assert.equal(body, 'Internal Server Error\n')
@@ -247,7 +248,7 @@ describe('a handler that fails', () => {
       await Promise.resolve()
       throw new Error('too late')
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /')
     await client.closed
     assert.ok(!client.received.endsWith('0\r\n\r\n'))
@@ -261,7 +262,7 @@ describe('a handler that fails', () => {
       response.end('whole')
       throw new Error('after the end')
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     assert.equal((await client.request('GET /').response()).body, 'whole')
     assert.equal((await client.request('GET /').response()).body, 'whole')
     await serves.event('request.failed')
@@ -277,7 +278,7 @@ describe('a handler that fails', () => {
       arrived.add()
       await promise
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /')
     await arrived.reached(1)
     client.destroy()
@@ -293,7 +294,7 @@ describe('a handler that fails', () => {
       exchange.fail('second')
       response.writeHead(500).end()
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     await client.request('GET /').response()
     assert.deepEqual(await over.opened, { failed: true, error: 'first', status: 500 })
   })

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import type { ServerResponse } from 'node:http'
-import { describe, it } from 'node:test'
 import { fastWorld } from '../helpers/fast-world.ts'
+import { describe, it } from 'node:test'
 import { Counter, Gate } from '../helpers/gate.ts'
 import { RawClient } from '../helpers/raw-client.ts'
 import { serving } from '../helpers/serving.ts'
+import { describeEach, plain, type Way } from '../helpers/ways.ts'
 
 /** A server whose handler answers by path, when the gate of that path is opened. */
-async function gated() {
+async function gated({ serving }: Way) {
   const arrived = new Counter()
   const seen: string[] = []
   const gates: Record<string, Gate> = { '/1': new Gate(), '/2': new Gate(), '/3': new Gate() }
@@ -20,12 +21,13 @@ async function gated() {
   return { serves, arrived, seen, gates }
 }
 
-describe('the last response of a connection', () => {
+describeEach('the last response of a connection', (way) => {
+  const { serving, connect } = way
   it('H1 says Connection: close from the first moment of the stop, lame duck included', async () => {
-    const { serves, arrived, gates } = await gated()
+    const { serves, arrived, gates } = await gated(way)
     await using _ = serves
-    using idle = await RawClient.connect(serves.port)
-    using busy = await RawClient.connect(serves.port)
+    using idle = await connect(serves.port)
+    using busy = await connect(serves.port)
     const before = await idle.request('GET /before').response()
     assert.equal(before.headers.connection, 'keep-alive')
     busy.request('GET /1')
@@ -35,7 +37,7 @@ describe('the last response of a connection', () => {
     gates['/1']!.open()
     assert.equal((await busy.response()).headers.connection, 'close')
     assert.equal((await idle.request('GET /late').response()).headers.connection, 'close')
-    using fresh = await RawClient.connect(serves.port)
+    using fresh = await connect(serves.port)
     const answer = await fresh.request('GET /new').response()
     assert.equal(answer.status, 200, 'a lame duck still serves')
     assert.equal(answer.headers.connection, 'close')
@@ -61,7 +63,7 @@ describe('the last response of a connection', () => {
         write(response)
         response.end('done')
       })
-      using client = await RawClient.connect(serves.port)
+      using client = await connect(serves.port)
       serves.server.stopping()
       const { headers, body } = await client.request('GET /').response()
       if (way !== 'removal') assert.equal(headers.connection, 'close')
@@ -77,7 +79,7 @@ describe('the last response of a connection', () => {
       await gate.opened
       response.end('last')
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /stream')
     await client.sees('first')
     const drained = serves.drain({ idle: 50 })
@@ -92,9 +94,9 @@ describe('the last response of a connection', () => {
   })
 
   it('H11 is the one that says close among pipelined ones, and all are answered in order', async () => {
-    const { serves, arrived, gates } = await gated()
+    const { serves, arrived, gates } = await gated(way)
     await using _ = serves
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /1').request('GET /2').request('GET /3')
     await arrived.reached(3)
     serves.server.stopping()
@@ -114,9 +116,9 @@ describe('the last response of a connection', () => {
   })
 
   it('H2 is the last: what is pipelined behind it reaches no handler', async () => {
-    const { serves, arrived, seen, gates } = await gated()
+    const { serves, arrived, seen, gates } = await gated(way)
     await using _ = serves
-    using client = await RawClient.connect(serves.port, { holdOpen: true })
+    using client = await connect(serves.port, { holdOpen: true })
     client.request('GET /1')
     await arrived.reached(1)
     serves.server.stopping()
@@ -136,7 +138,7 @@ describe('the last response of a connection', () => {
       seen.push(request.url!)
       response.setHeader('Connection', 'close').end('bye')
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.send('GET /1 HTTP/1.1\r\nHost: t\r\n\r\nGET /2 HTTP/1.1\r\nHost: t\r\n\r\n')
     await client.response()
     await client.closed
@@ -151,7 +153,7 @@ describe('the last response of a connection', () => {
       response.on('finish', finished.open)
       response.setHeader('Connection', 'close').end('bye')
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /1')
     await finished.opened
     client.request('GET /2')
@@ -160,9 +162,9 @@ describe('the last response of a connection', () => {
   })
 
   it('H2 holds for a request that waits for 100 Continue', async () => {
-    const { serves, arrived, seen, gates } = await gated()
+    const { serves, arrived, seen, gates } = await gated(way)
     await using _ = serves
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     client.request('GET /1')
     await arrived.reached(1)
     serves.server.stopping()
@@ -179,7 +181,7 @@ describe('the last response of a connection', () => {
       const body = await request.setEncoding('utf8').toArray()
       response.end(body.join(''))
     })
-    using client = await RawClient.connect(serves.port)
+    using client = await connect(serves.port)
     const drained = serves.drain()
     client.send('POST /2 HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n')
     assert.equal((await client.response()).status, 100)
@@ -193,7 +195,7 @@ describe('the last response of a connection', () => {
 describe('a client that sends no more', () => {
   for (const draining of [false, true]) {
     it(`H9 is answered all that it has asked${draining ? ', while it drains' : ''}`, async () => {
-      const { serves, arrived, gates } = await gated()
+      const { serves, arrived, gates } = await gated(plain)
       await using _ = serves
       using client = await RawClient.connect(serves.port, { holdOpen: true })
       client.request('GET /1').request('GET /2')

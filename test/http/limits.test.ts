@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { describe, it } from 'node:test'
+import { DEFAULT_LIMITS, type Limits } from '../../src/http/limits.ts'
+import { uint32, frame, goAwayOf } from '../helpers/frames.ts'
+import { Counter, Gate } from '../helpers/gate.ts'
+import { Http2Client } from '../helpers/http2-client.ts'
+import { RawClient } from '../helpers/raw-client.ts'
+import { RawHttp2 } from '../helpers/raw-http2.ts'
+import { byAlpn, byFirstBytes, describeEach } from '../helpers/ways.ts'
+
+const limits = (own: Partial<Limits>): { limits: Partial<Limits> } => ({ limits: own })
+const answer = (_: unknown, response: { end(text: string): unknown }): void => {
+  response.end('answer')
+}
+
+describeEach('limits', ({ serving, connect, isSecure }) => {
+  for (const stage of ['service', 'the drain']) {
+    it(`X2 answers half a head 408 when it takes too long, in ${stage}`, async () => {
+      await using serves = await serving(answer, limits({ headers: 150, request: 150 }))
+      using client = await connect(serves.port)
+      client.send('GET / HTTP/1.1\r\nHo')
+      if (stage === 'the drain') void serves.drain()
+      assert.equal((await client.response()).status, 408)
+      await client.fin()
+    })
+
+    it(`X2 answers half a body 408 when it takes too long, in ${stage}`, async () => {
+      const arrived = new Counter()
+      const own = limits({ headers: 100, request: 200 })
+      await using serves = await serving((request) => {
+        arrived.add()
+        request.on('error', () => {}).resume()
+      }, own)
+      using client = await connect(serves.port)
+      client.send('POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 8\r\n\r\nhalf')
+      await arrived.reached(1)
+      if (stage === 'the drain') void serves.drain()
+      assert.equal((await client.response()).status, 408)
+      await client.fin()
+    })
+
+    it(`X2 cuts a client that does not read, and counts it as left, in ${stage}`, async () => {
+      const over = new Gate()
+      await using serves = await serving(
+        (_, response, exchange) => {
+          exchange.whenOver(() => over.open())
+          response.end(Buffer.alloc(30_000_000))
+        },
+        limits({ send: 150 }),
+      )
+      using client = await connect(serves.port, { paused: true })
+      client.request('GET /')
+      await once(client.socket, 'readable')
+      if (stage === 'the drain') void serves.drain()
+      await over.opened
+      assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 1, refused: 0 })
+    })
+  }
+
+  it('X2 closes a connection on which nothing comes', async () => {
+    await using serves = await serving(answer, limits({ headers: 150, request: 150 }))
+    using client = await connect(serves.port)
+    await client.closed
+  })
+
+  it('X2 leaves a handler that is silent for longer alone', async () => {
+    const gate = new Gate()
+    const arrived = new Counter()
+    const sockets: Socket[] = []
+    await using serves = await serving(
+      async (request, response) => {
+        sockets.push(request.socket)
+        arrived.add()
+        await gate.opened
+        response.end('answer')
+      },
+      limits({ send: 50 }),
+    )
+    using client = await connect(serves.port)
+    client.request('GET /long-poll')
+    await arrived.reached(1)
+    // As long as the connection itself says that nothing has moved, three times over
+    for (let times = 0; times < 3; times++) await once(sockets[0]!, 'timeout')
+    gate.open()
+    assert.equal((await client.response()).body, 'answer')
+  })
+
+  it('X2 closes an idle connection after its time', async () => {
+    await using serves = await serving(answer, limits({ keepAlive: 100 }))
+    using client = await connect(serves.port)
+    await client.request('GET /').response()
+    await client.fin()
+  })
+
+  it('X2 refuses a head that is too large 431', async () => {
+    await using serves = await serving(answer, limits({ headerSize: 2_000 }))
+    using client = await connect(serves.port)
+    client.send(`GET / HTTP/1.1\r\nHost: t\r\nX: ${'x'.repeat(4_000)}\r\n\r\n`)
+    assert.equal((await client.response()).status, 431)
+  })
+
+  it('X2 closes what comes beyond the limit of connections, and says so once', async () => {
+    await using serves = await serving(answer, limits({ connections: 1 }))
+    using client = await connect(serves.port)
+    for (let count = 0; count < 3; count++) {
+      using beyond = await RawClient.connect(serves.port)
+      await beyond.closed
+    }
+    assert.equal((await client.request('GET /').response()).body, 'answer')
+    assert.equal(serves.events.filter(({ type }) => type === 'warning').length, 1)
+  })
+
+  it('has a limit for a handshake of which nothing comes', { skip: !isSecure }, async () => {
+    await using serves = await serving(answer, limits({ headers: 150, request: 150 }))
+    using client = await RawClient.connect(serves.port)
+    await client.closed
+  })
+})
+
+for (const { name, serving, isSecure: tls } of [byFirstBytes, byAlpn]) {
+  describe(`limits of HTTP/2, ${name}`, () => {
+    it('X2 closes an idle session in order after its time', async () => {
+      await using serves = await serving(answer, limits({ keepAlive: 150 }))
+      using peer = await RawHttp2.connect(serves.port, { tls })
+      await peer.body(peer.request('/'))
+      assert.equal(goAwayOf(await peer.frame('GOAWAY')).code, 0)
+      await peer.client.fin()
+    })
+
+    it('X2 says how many streams and how large heads may be', async () => {
+      await using serves = await serving(answer, limits({ headerSize: 4_000 }))
+      using client = await Http2Client.connect(serves.port, { tls })
+      const { maxConcurrentStreams, maxHeaderListSize } = client.session.remoteSettings
+      assert.deepEqual([maxConcurrentStreams, maxHeaderListSize], [250, 4_000])
+    })
+
+    it('X2 ends a session whose client does not read, after the limit', async () => {
+      const over = new Gate()
+      await using serves = await serving(
+        (_, response, exchange) => {
+          exchange.whenOver(() => over.open())
+          response.end('x'.repeat(1_000_000))
+        },
+        limits({ keepAlive: 150 }),
+      )
+      using peer = await RawHttp2.connect(serves.port, { tls })
+      const stream = peer.request('/')
+      await peer.frame('DATA', stream)
+      await over.opened
+      assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 1, refused: 0 })
+      peer.write(frame('WINDOW_UPDATE', {}, uint32(1)))
+    })
+  })
+}
+
+it('keeps an idle connection longer than balancers do', () => {
+  assert.ok(DEFAULT_LIMITS.keepAlive > 60_000)
+})
