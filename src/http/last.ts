@@ -17,14 +17,48 @@ export function markLast(response: ServerResponse): void {
   ;(response as unknown as Rendering)._storeHeader = storeLastHead
 }
 
+/**
+ * From now on, a head of this response keeps the connection for the requests behind it, whatever the app writes: their handlers
+ * run, and Node would drop their answers behind a `Connection: close`.
+ */
+export function markFollowed(response: ServerResponse): void {
+  if ((response as unknown as Rendering)._storeHeader === storeLastHead) return
+  ;(response as unknown as Rendering)._storeHeader = storeFollowedHead
+}
+
 function storeLastHead(this: ServerResponse, firstLine: string, headers: unknown): void {
   const exchange = exchangeOf(this.req)
   const last = exchange === undefined || exchange.connection.isLast(exchange)
-  _storeHeader.call(
-    this as unknown as Rendering,
-    firstLine,
-    last ? closing(this, headers) : headers,
-  )
+  const own = last ? closing(this, headers) : keeping(this, headers)
+  _storeHeader.call(this as unknown as Rendering, firstLine, own)
+}
+
+function storeFollowedHead(this: ServerResponse, firstLine: string, headers: unknown): void {
+  _storeHeader.call(this as unknown as Rendering, firstLine, keeping(this, headers))
+}
+
+/** The headers of a response that is not the last one; a client of HTTP/1.0 is not asked to keep what it does not know of. */
+function keeping(response: ServerResponse, headers: unknown): unknown {
+  if (!response.shouldKeepAlive || !saysClose(response, headers)) return headers
+  if (response.getHeaderNames().length > 0) {
+    response.setHeader('Connection', 'keep-alive')
+    return headers
+  }
+  return without(headers)
+}
+
+function saysClose(response: ServerResponse, headers: unknown): boolean {
+  const given = response.getHeader('connection') ?? connectionIn(headers)
+  return /\bclose\b/i.test(String(given))
+}
+
+function connectionIn(headers: unknown): unknown {
+  if (!Array.isArray(headers)) {
+    const found = Object.entries(headers ?? {}).find(([name]) => isConnection(name))
+    return found?.[1]
+  }
+  const pairs: unknown[] = Array.isArray(headers[0]) ? headers.flat() : headers
+  return pairs[pairs.findIndex((name, index) => index % 2 === 0 && isConnection(name)) + 1]
 }
 
 /** The headers of a last response, whatever the app wrote under `Connection`. */
@@ -35,6 +69,10 @@ function closing(response: ServerResponse, headers: unknown): unknown {
     response.setHeader('Connection', 'close')
     return headers
   }
+  return without(headers)
+}
+
+function without(headers: unknown): unknown {
   if (Array.isArray(headers)) return withoutConnection(headers)
   return typeof headers === 'object' && headers !== null ? omitConnection(headers) : headers
 }

@@ -5,7 +5,7 @@ import { connectionOf, type Connection } from './connections.ts'
 import { Exchange } from './exchange.ts'
 import { endSession, goAway, sessionOf, streamOf } from './http2.ts'
 import { innerSocket } from './internals.ts'
-import { markLast } from './last.ts'
+import { markFollowed, markLast } from './last.ts'
 import { lingerAtEnd } from './linger.ts'
 import { answerConnect, takesNoConnect } from './malformed.ts'
 import { refuse } from './refuse.ts'
@@ -105,6 +105,8 @@ function begin(
     return undefined
   }
   const exchange = new Exchange(request, response, connection)
+  const before = connection.last
+  if (before && !stream) markFollowed(before.response)
   connection.add(exchange)
   return traffic.stage === 'serving' ? exchange : whileStopping(exchange)
 }

@@ -192,6 +192,37 @@ describeEach('the last response of a connection', (way) => {
   })
 })
 
+describe('an app that closes by itself', () => {
+  const FORMS: [string, (response: ServerResponse) => void][] = [
+    ['setHeader', (response) => void response.setHeader('connection', 'close')],
+    ['writeHead', (response) => void response.writeHead(200, { Connection: 'close' })],
+    ['writeHead with pairs', (response) => void response.writeHead(200, ['Connection', 'close'])],
+  ]
+  for (const [form, close] of FORMS) {
+    it(`H11 with ${form} has every request of a pipeline answered that its handler has seen`, async () => {
+      const gate = new Gate()
+      const arrived = new Counter()
+      await using serves = await serving(async ({ url }, response) => {
+        arrived.add()
+        await gate.opened
+        close(response)
+        response.end(url)
+      })
+      using client = await RawClient.connect(serves.port)
+      client.request('GET /1').request('GET /2').request('GET /3')
+      await arrived.reached(3)
+      gate.open()
+      const answers = [await client.response(), await client.response(), await client.response()]
+      assert.deepEqual(
+        answers.map(({ body }) => body),
+        ['/1', '/2', '/3'],
+      )
+      assert.equal(answers[2]!.headers['connection'], 'close')
+      await client.closed
+    })
+  }
+})
+
 describe('a client that sends no more', () => {
   for (const draining of [false, true]) {
     it(`H9 is answered all that it has asked${draining ? ', while it drains' : ''}`, async () => {
