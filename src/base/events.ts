@@ -38,6 +38,13 @@ export interface StageTimes {
   closing: number
 }
 
+/** Which worker of a supervisor: its place, its process, and with which code it was started. */
+export interface OfWorker {
+  slot: number
+  pid: number
+  generation: number
+}
+
 /**
  * Everything that a service tells while it lives; log lines, the command line's screen and tests all read this one stream.
  * Past tense for facts, -ing for starts; `took` and `age` are in milliseconds.
@@ -86,6 +93,25 @@ export type ServiceEvent =
       errors: readonly unknown[]
     }
   | { type: 'process.held'; by: readonly string[] }
+  | ({ type: 'worker.starting' } & OfWorker)
+  | ({ type: 'worker.ready'; took: number } & OfWorker)
+  | ({ type: 'worker.stopping'; reason: string } & OfWorker)
+  | ({ type: 'worker.dying'; reason: string } & OfWorker)
+  | ({ type: 'worker.killed'; doing: 'starting' | 'stopping'; after: number } & OfWorker)
+  | ({
+      type: 'worker.gone'
+      age: number
+      code: number | null
+      signal: string | null
+      /** What has probably ended it; empty when it was asked to end. */
+      cause: string
+    } & OfWorker)
+  | { type: 'roll.started'; generation: number; reason: string }
+  | { type: 'roll.ended'; generation: number; took: number }
+  | { type: 'roll.failed'; generation: number; took: number }
+  | { type: 'supervisor.listening'; url: string; workers: number }
+  | { type: 'supervisor.stopping'; reason: string; grace: number }
+  | { type: 'supervisor.closed'; clean: boolean; took: number }
   | { type: 'warning'; message: string }
   | { type: 'error'; message: string; error: unknown }
 

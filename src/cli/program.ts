@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { Duration } from '../base/deadline.ts'
 import { graph } from './graph.ts'
@@ -45,6 +46,7 @@ function addServe(command: Command): void {
     .option('--tls-cert <file>', 'serve TLS with this certificate (PEM, with its chain)')
     .option('--tls-key <file>', 'its private key (PEM)')
     .option('--tls-ca <file>', 'ask clients for certificates of these authorities (PEM)')
+    .option('-w, --workers <number>', 'processes that serve, under a supervisor', workers)
     .option('--graceful-timeout <time>', 'the whole time a stop may take (25s)', time)
     .option(
       '--drain-delay <time>',
@@ -117,6 +119,12 @@ function port(text: string): number {
   const number = Number(text)
   if (/^\d+$/.test(text) && number <= 65_535) return number
   throw new InvalidArgumentError('It is no port: give a number from 0 to 65535.')
+}
+
+function workers(text: string): number {
+  if (text === 'auto') return availableParallelism()
+  if (/^[1-9]\d{0,3}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('It is no number of workers: give 1 or more, or auto.')
 }
 
 function count(text: string): number {

@@ -1,17 +1,20 @@
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import type { Duration } from '../base/deadline.ts'
 import { describeError, StewardError } from '../base/errors.ts'
+import type { Emit } from '../base/events.ts'
 import { realWorld } from '../base/world.ts'
 import { isActivated } from '../service/activation.ts'
 import { leave } from '../service/leaving.ts'
 import type { ServeOptions } from '../service/options.ts'
-import { exitCode, guard, serve } from '../service/serve.ts'
+import { exitCode, guard, serveRun } from '../service/serve.ts'
 import type { Guarded } from '../service/signals.ts'
 import { isStopped } from '../service/starting.ts'
 import { exitCodeOf, printFatal, survivePipes, type Form } from './fatal.ts'
 import { load, type Loaded, type LoadOptions } from './load.ts'
 import { jsonLog } from './log.ts'
 import { Screen } from './screen.ts'
+import { supervise } from './supervise.ts'
+import { WorkerLink } from './worker.ts'
 
 /** The options of `steward serve`, as they were given. */
 export interface ServeCommand extends LoadOptions {
@@ -42,6 +45,7 @@ export interface ServeCommand extends LoadOptions {
   healthKeepReady?: boolean
   watchdog: boolean
   signalExitCodes?: boolean
+  workers?: number
 }
 
 /** `steward serve`: loads a module and serves it until a signal stops it. Sets the exit code. */
@@ -52,26 +56,59 @@ export async function serveModule(module: string, command: ServeCommand): Promis
   guard.keep(unserved)
   try {
     const where = placeOf(command)
-    const tls = tlsOf(command)
-    const loaded = await load(module, command)
-    if (unserved.isEnding) return
     const log =
       form === 'pretty' ? new Screen(module, process.stdout).show : jsonLog(process.stdout)
-    const removePid = command.pid === undefined ? undefined : writePid(command.pid)
-    await serveLoaded(loaded, { ...optionsOf(command, where, loaded), ...tls, on: log }).finally(
-      removePid,
-    )
+    const link = WorkerLink.of(command)
+    if (command.workers === undefined || link) {
+      await serveHere(module, command, { where, log, link, unserved })
+    } else await superviseHere(command, where, log)
   } catch (error) {
     if (unserved.isEnding || isStopped(error)) return
     unserved.fail(error)
   }
 }
 
-/** Serves until it has closed. A service that ended by itself ends its process, too. */
-async function serveLoaded({ definition }: Loaded, options: ServeOptions): Promise<void> {
-  const running = await serve(definition, options)
-  const { clean } = await running.closed
-  leave(clean ? 0 : 1, { emit: options.on!, world: realWorld })
+interface Here {
+  readonly where: Place
+  readonly log: Emit
+  /** To the supervisor, in a worker of one. */
+  readonly link: WorkerLink | undefined
+  readonly unserved: Unserved
+}
+
+/** In this process, until it has closed. A service that ended by itself ends its process, too. */
+async function serveHere(module: string, command: ServeCommand, here: Here): Promise<void> {
+  const { where, log, link, unserved } = here
+  const tls = tlsOf(command)
+  const loaded = await load(module, command)
+  if (unserved.isEnding) return
+  const on: Emit = link ? (event) => (log(event), link.follow(event)) : log
+  const place = link ? { fd: link.place.fd } : where
+  const removePid = command.pid === undefined || link ? undefined : writePid(command.pid)
+  try {
+    const running = await serveRun(loaded.definition, {
+      ...optionsOf(command, place, loaded),
+      ...tls,
+      on,
+    })
+    link?.take(running)
+    const { clean } = await running.closed
+    leave(clean ? 0 : 1, { emit: log, world: realWorld })
+  } finally {
+    removePid?.()
+  }
+}
+
+/** In workers, until the last of them has ended. */
+async function superviseHere(command: ServeCommand, where: Place, emit: Emit): Promise<void> {
+  const { workers, gracefulTimeout } = command
+  const removePid = command.pid === undefined ? undefined : writePid(command.pid)
+  try {
+    const serve = { ...where, ...given({ gracefulTimeout }) }
+    await supervise({ workers: workers!, serve, emit })
+  } finally {
+    removePid?.()
+  }
 }
 
 /** What the process is told while no service runs: before it has been loaded, and after it has closed. */

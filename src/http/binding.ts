@@ -18,6 +18,8 @@ export interface Binding {
   listen(server: net.Server, backlog?: number): Promise<void>
   /** Gives the place back: closes a socket that was never listened on, removes a path that is still ours. */
   release(): Promise<void> | void
+  /** Its descriptor, for a process that is to listen on it; `undefined` where it cannot be handed on. */
+  fd(): number | undefined
   /** What is bound, as a URL: `http://127.0.0.1:3000`, `unix:/run/app.sock`, `fd:3`. */
   describe(): string
 }
@@ -84,6 +86,10 @@ class BoundAddress implements Binding {
     this.#socket[Symbol.dispose]()
   }
 
+  fd(): number {
+    return this.#socket.fd()
+  }
+
   describe(): string {
     return this.#url
   }
@@ -103,6 +109,7 @@ function bindDescriptor(fd: number): Binding {
       }
     },
     release() {},
+    fd: () => fd,
     describe: () => `fd:${fd}`,
   }
 }

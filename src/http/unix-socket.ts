@@ -70,6 +70,11 @@ class BoundPath implements Binding {
     if (there?.ino === this.#ours.ino && there.dev === this.#ours.dev) unlinkSync(name)
   }
 
+  /** Its first listener has to rename it into place. */
+  fd(): undefined {
+    return undefined
+  }
+
   describe(): string {
     return `unix:${this.#path}`
   }

@@ -8,7 +8,7 @@ import type { RefuseFrom } from '../http/traffic.ts'
 import type { Override } from '../scope/override.ts'
 import { limitsOf, refuseOf, type LimitOptions } from './limits.ts'
 import type { ProbePaths } from './probes.ts'
-import type { RunSettings } from './run.ts'
+import type { RunSettings } from './settings.ts'
 import type { ServiceDefinition } from './service.ts'
 import { reserveOf } from './stages.ts'
 

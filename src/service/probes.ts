@@ -14,6 +14,8 @@ export interface ProbePaths {
 /** What readiness is taken from. */
 interface Probed {
   readonly state: string
+  /** Does it leave while others serve on? */
+  readonly staysReady: boolean
   health(): Promise<HealthReport>
 }
 
@@ -21,7 +23,7 @@ interface Probed {
 export function healthOf(service: Probed, paths: ProbePaths): HealthOptions {
   let round: Promise<HealthReport> | undefined
   const report = async (): Promise<HealthAnswer> => {
-    if (service.state !== 'running' && !(paths.keepReady && isStopping(service))) {
+    if (service.state !== 'running' && !staysReady(service, paths)) {
       return { ready: false, body: { ready: false, state: service.state } }
     }
     round ??= service.health().finally(() => (round = undefined))
@@ -31,8 +33,8 @@ export function healthOf(service: Probed, paths: ProbePaths): HealthOptions {
   return { ...paths, report }
 }
 
-function isStopping({ state }: Probed): boolean {
-  return state === 'stopping' || state === 'draining'
+function staysReady({ state, staysReady }: Probed, { keepReady }: ProbePaths): boolean {
+  return (keepReady || staysReady) && (state === 'stopping' || state === 'draining')
 }
 
 /** Without the errors: they may carry secrets, and anyone may read the probes. */

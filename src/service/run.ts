@@ -1,38 +1,32 @@
 import { Deadline } from '../base/deadline.ts'
 import { describeError, isStewardError, StewardError } from '../base/errors.ts'
-import { EventStream, sumOf, type Served, type ServiceEvent, type Waiting } from '../base/events.ts'
+import { EventStream, sumOf, type Served, type Waiting } from '../base/events.ts'
 import { realWorld, type World } from '../base/world.ts'
 import type { Binding } from '../http/binding.ts'
-import { HttpServer, type HttpServerOptions } from '../http/server.ts'
+import { HttpServer } from '../http/server.ts'
 import { App, errorsOf } from '../scope/app.ts'
 import { health, type HealthReport } from '../scope/health.ts'
-import type { Override } from '../scope/override.ts'
 import { picture, type PictureFormat } from '../scope/picture.ts'
 import type { Ending, Fitting, Resources, Values } from '../scope/resource.ts'
 import { answeringWith, envOf, type Answering } from './answering.ts'
 import { Fetches } from './fetches.ts'
-import { healthOf, type ProbePaths } from './probes.ts'
+import { healthOf } from './probes.ts'
 import type { Running, ServiceState } from './running.ts'
+import type { RunSettings, StopManner } from './settings.ts'
 import type { ServiceDefinition } from './service.ts'
-import { divide, reserveOf, runAll, stopInStages, stoppingError, tellWaiting } from './stages.ts'
+import {
+  died,
+  divide,
+  reserveOf,
+  runAll,
+  stopInStages,
+  stoppingError,
+  tellWaiting,
+} from './stages.ts'
 import type { StopReport, Traffic } from './stages.ts'
 import { isStopped, openAll, StartHooks, warnOfLateOpenings, withErrors } from './starting.ts'
 import { UnderWay } from './under-way.ts'
 import { doWork, drainWork, type Workshop } from './work.ts'
-
-/** How a service is run, in milliseconds where it is a time. */
-export interface RunSettings {
-  gracefulTimeout: number
-  drainDelay: number
-  /** What the server is made of, where it is not as usual. */
-  http?: Pick<HttpServerOptions, 'tls' | 'http2' | 'limits' | 'refuseFrom'> | undefined
-  /** The drain delay ends early when nothing has come for so long; absent: it lasts as long as it was told. */
-  drainQuiet?: number | undefined
-  probes: ProbePaths | false
-  with?: readonly Override[] | undefined
-  world?: World | undefined
-  on?: ((event: ServiceEvent) => void) | undefined
-}
 
 /**
  * One run of a service.
@@ -63,6 +57,7 @@ export class ServiceRun implements Running {
   /** Until when a start is undone, once that has begun. */
   #undoing: Deadline | undefined
   #state: ServiceState = 'starting'
+  #manner: StopManner = {}
   #answering: Answering | undefined
   #http: HttpServer | undefined
   #hooks: StartHooks | undefined
@@ -177,8 +172,12 @@ export class ServiceRun implements Running {
     return (this.#started ??= this.#start(binding))
   }
 
-  stop(reason = 'stop'): Promise<StopReport> {
-    return (this.#stop ??= this.#stopNow(reason))
+  stop(reason = 'stop', manner: StopManner = {}): Promise<StopReport> {
+    return (this.#stop ??= this.#stopNow(reason, manner))
+  }
+
+  get staysReady(): boolean {
+    return this.#manner.staysReady ?? false
   }
 
   force(reason = 'forced'): Promise<StopReport> {
@@ -286,12 +285,13 @@ export class ServiceRun implements Running {
     return (this.#undoing = Deadline.in(grace, this.#world))
   }
 
-  async #stopNow(reason: string): Promise<StopReport> {
+  async #stopNow(reason: string, manner: StopManner): Promise<StopReport> {
     // A start that failed is being undone, or has been
     if (this.#state !== 'starting' && this.#state !== 'running') return this.closed
     const wasStarting = this.#state === 'starting'
     const { gracefulTimeout } = this.#settings
     this.#state = 'stopping'
+    this.#manner = manner
     this.#events.emit({ type: 'service.stopping', reason, grace: gracefulTimeout })
     this.#stopping.abort(stoppingError(this.#definition.name, reason))
     if (wasStarting && !(await this.#startIsOver())) return this.closed
@@ -313,10 +313,14 @@ export class ServiceRun implements Running {
   }
 
   async #stopInStages(): Promise<StopReport> {
-    const { gracefulTimeout: grace, drainDelay, drainQuiet } = this.#settings
+    const { gracefulTimeout: grace, drainQuiet } = this.#settings
+    const { idle, drainDelay = this.#settings.drainDelay } = this.#manner
     const { emit } = this.#events
     const world = this.#world
-    const budget = divide({ grace, drainDelay, drainQuiet }, { world, force: this.#force.signal })
+    const budget = divide(
+      { grace, drainDelay, drainQuiet, idle },
+      { world, force: this.#force.signal },
+    )
     const releases = [
       budget.t1.when(() => this.#spend()),
       tellWaiting('drain.waiting', () => this.#waiting(), { emit, world }),
@@ -387,12 +391,4 @@ const NO_TIME = { stopping: 0, draining: 0, closing: 0 }
 
 function into(errors: unknown[]): (error: unknown) => void {
   return (error) => void errors.push(...errorsOf(error))
-}
-
-function died(name: string, error: unknown): StewardError {
-  return new StewardError(
-    'ERR_RESOURCE_DIED',
-    `Cannot go on: "${name}" has died: ${describeError(error)}`,
-    { cause: error, path: [name] },
-  )
 }

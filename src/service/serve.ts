@@ -9,7 +9,8 @@ import {
 } from './options.ts' // oxfmt-ignore
 import { warnOfOrphans } from './orphans.ts'
 import { problemPrinter } from './problems.ts'
-import { ServiceRun, type RunSettings } from './run.ts'
+import { ServiceRun } from './run.ts'
+import type { RunSettings } from './settings.ts'
 import type { Running } from './running.ts'
 import { serviceOf, type ServedApp, type Service, type ServiceDefinition } from './service.ts'
 import { ProcessGuard, SIGNAL_CODES } from './signals.ts'
@@ -36,6 +37,14 @@ export async function serve(
   given: Service | ServedApp,
   options: ServeOptions = {},
 ): Promise<Running> {
+  return serveRun(given, options)
+}
+
+/** What `serve` does, with all that its run can do. @throws as `serve` */
+export async function serveRun(
+  given: Service | ServedApp,
+  options: ServeOptions,
+): Promise<ServiceRun> {
   checkServeOptions(options)
   const definition = serviceOf(given)
   const tls = options.tls === undefined ? undefined : await Certificate.load(options.tls)
@@ -79,7 +88,7 @@ class Serving {
     this.#signals = options.signals ?? true
   }
 
-  async start(): Promise<Running> {
+  async start(): Promise<ServiceRun> {
     const { target, warnings } = activate(placeOf(this.#options), process)
     if (this.#signals) this.#takeProcess()
     const shortened = warningOf(this.#settings)
@@ -154,6 +163,14 @@ function followSignal(run: ServiceRun, signal: AbortSignal | undefined): void {
   if (signal.aborted) return stop()
   signal.addEventListener('abort', stop, { once: true })
   void run.closed.then(() => signal.removeEventListener('abort', stop))
+}
+
+/** Takes the place that the options name, or the default. @throws `ERR_LISTEN`, `ERR_BAD_OPTION` */
+export async function bindPlace(
+  options: ServeOptions,
+): Promise<{ binding: Binding; warnings: readonly string[] }> {
+  const { target, warnings } = activate(placeOf(options), process)
+  return { binding: await bindTo(target), warnings }
 }
 
 /** All interfaces are one dual-stack socket; where a machine has no IPv6, all of IPv4. */

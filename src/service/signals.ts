@@ -9,6 +9,8 @@ export interface Guarded {
   force(reason: string): unknown
   /** An error that nobody caught: logged, and the service stops in order. */
   fail(error: unknown): void
+  /** SIGHUP, where that does not mean that a terminal was closed. @default it stops */
+  reload?(reason: string): void
 }
 
 /** Signals that ask a process to end: of the platform's supervisor, of Ctrl-C, of a terminal that was closed. */
@@ -106,6 +108,11 @@ export class ProcessGuard {
   }
 
   #onSignal(name: string): void {
+    const reloads = this.#told().filter(({ reload }) => reload)
+    if (name === 'SIGHUP' && reloads.length > 0) {
+      for (const one of reloads) one.reload!(name)
+      return
+    }
     const count = this.#count.next(name, this.#world.now())
     if (count === 0) return
     const told = this.#told()
@@ -144,6 +151,11 @@ function tellUnclosed(code: number): void {
   } catch {
     // Nobody reads it; the code remains
   }
+}
+
+/** Calls `run` for each of these signals, until released. */
+export function onSignal(name: 'SIGTTIN' | 'SIGTTOU', run: () => void): Release {
+  return listen([name], run)
 }
 
 const LOST_ERRORS = ['uncaughtException', 'unhandledRejection'] as const

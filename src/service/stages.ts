@@ -1,5 +1,5 @@
 import { Deadline } from '../base/deadline.ts'
-import { StewardError } from '../base/errors.ts'
+import { describeError, StewardError } from '../base/errors.ts'
 import type { Emit, Served, StageTimes, Waiting } from '../base/events.ts'
 import type { Release, World } from '../base/world.ts'
 import type { DrainLimits } from '../http/drain.ts'
@@ -37,11 +37,13 @@ export interface Dividing {
   grace: number
   drainDelay: number
   drainQuiet?: number | undefined
+  /** How long an idle connection may still send a last request. @default 1_000 */
+  idle?: number | undefined
 }
 
 /** Divides the grace, from now on. Times are in milliseconds. */
 export function divide(
-  { grace, drainDelay, drainQuiet }: Dividing,
+  { grace, drainDelay, drainQuiet, idle = IDLE_WINDOW }: Dividing,
   { world, force }: { world: World; force: AbortSignal },
 ): Budget {
   const reserve = reserveOf(grace)
@@ -52,7 +54,7 @@ export function divide(
     reserve,
     end,
     force,
-    idle: IDLE_WINDOW,
+    idle,
     drainDelay: at(Math.min(drainDelay, grace - reserve)),
     drainQuiet,
     shutdownHooks: at(Math.min(Math.max(drainDelay, grace / 5), grace - reserve)),
@@ -220,4 +222,13 @@ function passed(deadline: Deadline): Promise<void> {
 /** The reason of everything that a stop ends. */
 export function stoppingError(name: string, reason: string): StewardError {
   return new StewardError('ERR_STOPPING', `Cannot go on: ${name} is stopping (${reason})`)
+}
+
+/** Why a service stops whose resource has failed while it was open. */
+export function died(name: string, error: unknown): StewardError {
+  return new StewardError(
+    'ERR_RESOURCE_DIED',
+    `Cannot go on: "${name}" has died: ${describeError(error)}`,
+    { cause: error, path: [name] },
+  )
 }

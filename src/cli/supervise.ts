@@ -1,0 +1,138 @@
+import { spawn } from 'node:child_process'
+import { milliseconds } from '../base/deadline.ts'
+import { StewardError } from '../base/errors.ts'
+import type { Emit } from '../base/events.ts'
+import { realWorld } from '../base/world.ts'
+import type { Binding } from '../http/binding.ts'
+import { leave } from '../service/leaving.ts'
+import { Notifier, takeNotifySettings } from '../service/notify.ts'
+import type { ServeOptions } from '../service/options.ts'
+import { bindPlace, guard } from '../service/serve.ts'
+import { onSignal, type Guarded } from '../service/signals.ts'
+import { WORKER_VARIABLE, type FromWorker, type WorkerPlace } from '../supervisor/messages.ts'
+import { Supervisor, type System } from '../supervisor/supervisor.ts'
+import type { Child } from '../supervisor/worker.ts'
+
+/** How long each step of a worker's start may take, in milliseconds. */
+const BOOT = 60_000
+
+/** How long a stop may take where nothing is said, in milliseconds: what `service()` has by default. */
+const GRACE = 25_000
+
+/** How a service is supervised. */
+export interface SuperviseOptions {
+  readonly workers: number
+  /** Where to listen; its other fields are the workers' own. */
+  readonly serve: ServeOptions
+  readonly emit: Emit
+}
+
+/**
+ * Runs workers on one listening socket until a signal stops them, and sets the exit code. Nothing of the app is loaded here.
+ *
+ * @throws `ERR_LISTEN`, `ERR_BAD_OPTION` before any worker is started
+ */
+export async function supervise({ workers, serve, emit }: SuperviseOptions): Promise<void> {
+  const { binding, warnings } = await bindPlace(serve)
+  for (const message of warnings) emit({ type: 'warning', message })
+  const fd = descriptorOf(binding)
+  const grace = serve.gracefulTimeout === undefined ? GRACE : milliseconds(serve.gracefulTimeout)
+  const tell = notifying(emit)
+  const system: System = {
+    world: realWorld,
+    spawn: (place) => spawnWorker({ ...place, fd }),
+    release: () => void binding.release(),
+  }
+  const supervisor = new Supervisor(system, { workers, emit: tell, boot: BOOT, grace })
+  const releases = follow(supervisor)
+  emit({ type: 'supervisor.listening', url: binding.describe(), workers })
+  supervisor.start()
+  const { clean } = await supervisor.closed
+  for (const release of releases) release()
+  leave(clean ? 0 : 1, { emit, world: realWorld })
+}
+
+function descriptorOf(binding: Binding): number {
+  const fd = binding.fd()
+  if (fd !== undefined) return fd
+  void binding.release()
+  throw new StewardError(
+    'ERR_BAD_OPTION',
+    'Cannot share a Unix socket between workers: give --host and --port, or pass a socket that listens with --fd',
+  )
+}
+
+/** The process's signals: HUP replaces the workers, unless a terminal sends it. */
+function follow(supervisor: Supervisor): (() => void)[] {
+  const guarded: Guarded = {
+    stop: (reason) => supervisor.stop(reason),
+    force: (reason) => supervisor.force(reason),
+    fail: (error) => supervisor.fail(error),
+    ...(process.stdin.isTTY ? {} : { reload: (reason: string) => supervisor.restart(reason) }),
+  }
+  guard.add(guarded)
+  const killAll = (): void => {
+    for (const worker of supervisor.workers) worker.kill()
+  }
+  process.once('exit', killAll)
+  return [
+    onSignal('SIGTTIN', () => supervisor.scaleBy(1)),
+    onSignal('SIGTTOU', () => supervisor.scaleBy(-1)),
+    () => void guard.remove(guarded),
+    () => process.off('exit', killAll),
+  ]
+}
+
+/** systemd hears of the service, which is ready with its first worker, from its main process alone. */
+function notifying(emit: Emit): Emit {
+  const settings = takeNotifySettings(process)
+  if (!settings) return emit
+  const warn = (message: string): void => emit({ type: 'warning', message })
+  const notifier = new Notifier(settings, { warn, world: realWorld })
+  let isReady = false
+  return (event) => {
+    emit(event)
+    if (event.type === 'worker.ready' && !isReady) {
+      isReady = true
+      notifier.follow({ type: 'service.ready', took: event.took })
+    }
+    if (event.type === 'supervisor.stopping') {
+      notifier.follow({ type: 'service.stopping', reason: event.reason, grace: event.grace })
+    }
+  }
+}
+
+/** A worker is the same command again, in a process group of its own, with the socket behind its channel. */
+function spawnWorker(place: WorkerPlace & { fd: number }): Child {
+  const [, program = '', ...args] = process.argv
+  const inherited: WorkerPlace = { ...place, fd: 4 }
+  const child = spawn(process.execPath, [...process.execArgv, program, ...args], {
+    detached: true,
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc', place.fd],
+    env: { ...process.env, [WORKER_VARIABLE]: JSON.stringify(inherited) },
+  })
+  const { pid } = child
+  return {
+    pid: pid ?? 0,
+    send: (message) => void (child.connected && child.send(message, () => {})),
+    kill: () => killGroup(pid),
+    onMessage: (listener) => void child.on('message', (message) => listener(message as FromWorker)),
+    onExit(listener) {
+      child.once('error', () => listener({ code: 1, signal: null }))
+      child.once('exit', (code, signal) => {
+        // What it has spawned goes with it
+        killGroup(pid)
+        listener({ code, signal })
+      })
+    },
+  }
+}
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // Nobody is left in it
+  }
+}

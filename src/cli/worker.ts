@@ -1,0 +1,90 @@
+import { milliseconds } from '../base/deadline.ts'
+import type { ServiceEvent } from '../base/events.ts'
+import type { ServeOptions } from '../service/options.ts'
+import type { ServiceRun } from '../service/run.ts'
+import type { StopManner } from '../service/settings.ts'
+import { WORKER_VARIABLE, type FromWorker, type StopKind, type ToWorker, type WorkerPlace } from '../supervisor/messages.ts' // oxfmt-ignore
+
+/** How long an idle connection was promised to be kept, where nothing else was said, in milliseconds. */
+const KEEP_ALIVE = 75_000
+
+/** The worker's side of the channel to its supervisor. */
+export class WorkerLink {
+  readonly place: WorkerPlace
+  readonly #keepAlive: number
+  #run: ServiceRun | undefined
+  /** What was asked for before there was anything to stop. */
+  #early: ToWorker | undefined
+  /** Was it the supervisor that asked it to stop? */
+  #asked = false
+
+  private constructor(place: WorkerPlace, options: Pick<ServeOptions, 'keepAlive'>) {
+    this.place = place
+    const { keepAlive } = options
+    this.#keepAlive = keepAlive === undefined ? KEEP_ALIVE : milliseconds(keepAlive)
+    process.on('message', (message) => this.#hear(message as ToWorker))
+    process.once('disconnect', () => this.#orphaned())
+  }
+
+  /** The link of this process, when a supervisor has started it; `undefined` otherwise. Once: its children are no workers. */
+  static of(options: Pick<ServeOptions, 'keepAlive'>): WorkerLink | undefined {
+    const { [WORKER_VARIABLE]: place } = process.env
+    delete process.env[WORKER_VARIABLE]
+    if (place === undefined || !process.connected) return undefined
+    return new WorkerLink(JSON.parse(place) as WorkerPlace, options)
+  }
+
+  /** Tells the supervisor how it goes. */
+  readonly follow = (event: ServiceEvent): void => {
+    switch (event.type) {
+      case 'resource.opened':
+      case 'hook.ended':
+        return this.#send({ t: 'progress' })
+      case 'service.ready':
+        return this.#send({ t: 'ready' })
+      case 'service.stopping':
+        return this.#asked ? undefined : this.#send({ t: 'dying', reason: event.reason })
+      case 'service.closed':
+        return this.#end(event.clean)
+      default:
+        return undefined
+    }
+  }
+
+  /** Takes the run that it is about, as soon as there is one. */
+  take(run: ServiceRun): void {
+    this.#run = run
+    if (this.#early) this.#hear(this.#early)
+  }
+
+  #hear(message: ToWorker): void {
+    const run = this.#run
+    this.#asked = true
+    if (!run) this.#early = message
+    else if (message.t === 'force') void run.force(message.reason)
+    else void run.stop(message.reason, this.#mannerOf(message.kind))
+  }
+
+  /** Where others serve on, a connection is kept as long as it was promised, and nobody has to look away. */
+  #mannerOf(kind: StopKind): StopManner {
+    if (kind === 'stop') return {}
+    return { idle: this.#keepAlive, drainDelay: 0, staysReady: true }
+  }
+
+  /** The supervisor is gone: nobody would start another one, and the port must become free. */
+  #orphaned(): void {
+    if (this.#run) void this.#run.stop('its supervisor is gone', { drainDelay: 0 })
+    else process.kill(process.pid, 'SIGTERM')
+  }
+
+  #end(clean: boolean): void {
+    this.#send({ t: 'closed', clean })
+    // It would hold the event loop
+    if (process.connected) process.disconnect()
+  }
+
+  #send(message: FromWorker): void {
+    // The supervisor may have died meanwhile; then `disconnect` comes
+    if (process.connected) process.send?.(message, undefined, undefined, () => {})
+  }
+}

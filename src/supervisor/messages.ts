@@ -1,0 +1,28 @@
+/** Why a worker is to stop: the whole service stops; a newer one takes its place; or there are fewer from now on. */
+export type StopKind = 'stop' | 'roll' | 'scale'
+
+/** What the supervisor sends to a worker, over the channel that Node opens between them. */
+export type ToWorker =
+  | { t: 'stop'; kind: StopKind; reason: string }
+  /** Like a second signal: cut what is under way, and close. */
+  | { t: 'force'; reason: string }
+
+/** What a worker sends to the supervisor. */
+export type FromWorker =
+  /** A step of the start is done: it gets more time. */
+  | { t: 'progress' }
+  | { t: 'ready' }
+  /** An error that nobody caught: it stops, and is to be replaced at once. */
+  | { t: 'dying'; reason: string }
+  /** It has stopped: what follows is the end of its process. */
+  | { t: 'closed'; clean: boolean }
+
+/** Where a worker finds what it is, in its environment: its slot, and the descriptor that it listens on. */
+export const WORKER_VARIABLE = 'STEWARD_WORKER'
+
+/** What that variable holds, as JSON. */
+export interface WorkerPlace {
+  readonly slot: number
+  readonly generation: number
+  readonly fd: number
+}

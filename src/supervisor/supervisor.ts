@@ -1,0 +1,278 @@
+import type { Emit } from '../base/events.ts'
+import type { Release, World } from '../base/world.ts'
+import { Backoff } from './backoff.ts'
+import type { StopKind } from './messages.ts'
+import { Worker, type Child, type Exit, type WorkerLimits, type WorkerListener } from './worker.ts'
+
+/** What a supervisor needs of the operating system. */
+export interface System {
+  readonly world: World
+  /** Starts the process of a worker. */
+  spawn(place: { slot: number; generation: number }): Child
+  /** Gives up the listening socket: what the workers hold of it is all that is left. */
+  release(): void
+}
+
+/** How a service is supervised. Times are in milliseconds. */
+export interface SupervisorOptions extends WorkerLimits {
+  /** How many workers there are, at least 1. */
+  readonly workers: number
+  readonly emit: Emit
+}
+
+/** What came of it. `clean`: every worker that was stopped has ended with 0. */
+export interface SupervisorReport {
+  readonly clean: boolean
+}
+
+/** A place for a worker: at most one is ready in it for long, and one more starts or stops. */
+interface Slot {
+  readonly workers: Set<Worker>
+  readonly backoff: Backoff
+  /** Until when nothing is started in it, since the last one died. */
+  waits: Release | undefined
+}
+
+/**
+ * Where it is:
+ *
+ * ```
+ *  starting ── a first worker is ready ──▶ running ── stop() ──▶ stopping ── the last worker is gone ──▶ closed
+ *      └── a worker's start fails, or stop() ────────────────────▲
+ * ```
+ */
+export type SupervisorState = 'starting' | 'running' | 'stopping' | 'closed'
+
+/**
+ * Keeps workers running on one listening socket, which it never accepts on and never closes between two of them: while none is
+ * alive, connections wait in the kernel's queue. Everything that happens leads to one look at what should be and what is (`#look`), which
+ * starts and stops what is missing and too much.
+ */
+export class Supervisor implements WorkerListener {
+  readonly #system: System
+  readonly #options: SupervisorOptions
+  readonly #slots: Slot[] = []
+  readonly #closed = Promise.withResolvers<SupervisorReport>()
+  #state: SupervisorState = 'starting'
+  #target: number
+  /** The newest code: each roll has its own number. */
+  #generation = 1
+  /** The roll that is under way. */
+  #roll: { generation: number; since: number } | undefined = undefined
+  #clean = true
+  #since: number
+
+  constructor(system: System, options: SupervisorOptions) {
+    this.#system = system
+    this.#options = options
+    this.#target = options.workers
+    this.#since = system.world.now()
+  }
+
+  get state(): SupervisorState {
+    return this.#state
+  }
+
+  /** Every worker that has a process. */
+  get workers(): readonly Worker[] {
+    return this.#slots.flatMap(({ workers }) => [...workers])
+  }
+
+  /** Resolves when the last worker is gone, after a stop or a failed start. */
+  get closed(): Promise<SupervisorReport> {
+    return this.#closed.promise
+  }
+
+  /** Starts the workers. */
+  start(): void {
+    this.#look()
+  }
+
+  /** Replaces every worker by one with the newest code, one after the other; a second call while one runs ends with the newest code, too. */
+  restart(reason: string): void {
+    if (this.#state !== 'running') return
+    this.#generation++
+    this.#roll = { generation: this.#generation, since: this.#system.world.now() }
+    this.#options.emit({ type: 'roll.started', generation: this.#generation, reason })
+    this.#look()
+  }
+
+  /** From now on there are so many workers; at least one. */
+  scale(workers: number): void {
+    this.#target = Math.max(1, workers)
+    this.#look()
+  }
+
+  /** One more, or one fewer. */
+  scaleBy(change: 1 | -1): void {
+    this.scale(this.#target + change)
+  }
+
+  /** Stops all workers, in order. A second call does nothing. */
+  stop(reason: string): void {
+    if (this.#state === 'stopping' || this.#state === 'closed') return
+    this.#state = 'stopping'
+    this.#roll = undefined
+    const { emit, grace } = this.#options
+    emit({ type: 'supervisor.stopping', reason, grace })
+    // First: or the queue would fill while nobody accepts any more
+    this.#system.release()
+    this.#stopAll('stop', reason)
+    this.#look()
+  }
+
+  /** Cuts what is under way in them. */
+  force(reason: string): void {
+    this.stop(reason)
+    for (const worker of this.workers) worker.force(reason)
+  }
+
+  /** A supervisor that has lost its mind leaves nobody behind. */
+  fail(error: unknown): void {
+    this.#clean = false
+    this.#options.emit({ type: 'error', message: 'The supervisor has failed', error })
+    this.stop('failure')
+  }
+
+  ready(worker: Worker): void {
+    const { slot, pid, generation, age } = worker
+    this.#options.emit({ type: 'worker.ready', slot, pid, generation, took: age })
+    if (this.#state === 'starting') this.#state = 'running'
+    const older = [...this.#slots[slot]!.workers].filter((other) => other.generation < generation)
+    for (const other of older) this.#stop(other, 'roll', 'a newer one is ready')
+    this.#look()
+  }
+
+  dying(worker: Worker, reason: string): void {
+    const { slot, pid, generation } = worker
+    this.#options.emit({ type: 'worker.dying', slot, pid, generation, reason })
+    this.#look()
+  }
+
+  killed(worker: Worker, doing: 'starting' | 'stopping', after: number): void {
+    const { slot, pid, generation } = worker
+    if (doing === 'stopping') this.#clean = false
+    this.#options.emit({ type: 'worker.killed', slot, pid, generation, doing, after })
+  }
+
+  gone(worker: Worker, exit: Exit): void {
+    const slot = this.#slots[worker.slot]!
+    slot.workers.delete(worker)
+    if (exit.code !== 0 && this.#state === 'stopping') this.#clean = false
+    this.#tellGone(worker, exit)
+    const isWanted = this.#state === 'running' && worker.slot < this.#target
+    const isMissed = isWanted && ![...slot.workers].some(isAlive)
+    if (this.#state === 'starting' && !worker.wasReady) return this.#failStart()
+    if (this.#roll?.generation === worker.generation && !worker.wasReady) this.#endRoll('failed')
+    else if (isMissed) this.#wait(slot, worker)
+    this.#look()
+  }
+
+  #tellGone(worker: Worker, { code, signal }: Exit): void {
+    const { slot, pid, generation, age } = worker
+    const cause = causeOf(worker, { code, signal })
+    this.#options.emit({ type: 'worker.gone', slot, pid, generation, age, code, signal, cause })
+  }
+
+  /** Before anything has run nothing is lost by ending, and the error would only come again. */
+  #failStart(): void {
+    this.#clean = false
+    this.stop('a worker could not start')
+  }
+
+  /** The slot of a worker that died gets another: at once, unless one has died there lately. */
+  #wait(slot: Slot, worker: Worker): void {
+    const { world } = this.#system
+    const wait = slot.backoff.died(worker.age, world.random())
+    if (wait === 0) return
+    slot.waits = world.timer(wait, () => {
+      slot.waits = undefined
+      this.#look()
+    })
+  }
+
+  #endRoll(how: 'ended' | 'failed'): void {
+    const { generation, since } = this.#roll!
+    this.#roll = undefined
+    const took = this.#system.world.now() - since
+    if (how === 'ended') this.#options.emit({ type: 'roll.ended', generation, took })
+    else this.#options.emit({ type: 'roll.failed', generation, took })
+  }
+
+  /** Compares what should be with what is. */
+  #look(): void {
+    if (this.#state === 'closed') return
+    if (this.#state === 'stopping') return this.#lookForEnd()
+    while (this.#slots.length < this.#target) {
+      this.#slots.push({ workers: new Set(), backoff: new Backoff(), waits: undefined })
+    }
+    for (const [index, slot] of this.#slots.entries()) {
+      if (index >= this.#target) this.#empty(slot)
+      else if (!slot.waits && ![...slot.workers].some(isAlive)) this.#start(index)
+    }
+    if (this.#roll) this.#lookAtRoll()
+  }
+
+  #lookForEnd(): void {
+    if (this.workers.length > 0) return
+    this.#state = 'closed'
+    for (const { waits } of this.#slots) waits?.()
+    const took = this.#system.world.now() - this.#since
+    this.#options.emit({ type: 'supervisor.closed', clean: this.#clean, took })
+    this.#closed.resolve({ clean: this.#clean })
+  }
+
+  /** One at a time: the next one starts when the last one is ready. */
+  #lookAtRoll(): void {
+    const { generation } = this.#roll!
+    const alive = this.workers.filter(isAlive)
+    if (alive.some(({ state }) => state === 'starting')) return
+    const old = alive.find((worker) => worker.generation < generation && worker.slot < this.#target)
+    if (old) this.#start(old.slot)
+    else if (this.#slots.every(({ waits }) => !waits)) this.#endRoll('ended')
+  }
+
+  #start(slot: number): void {
+    // A roll that failed leaves its number behind: whatever dies then is replaced with what is there now
+    const place = { slot, generation: this.#generation }
+    const { emit, boot, grace } = this.#options
+    const options = { listener: this, limits: { boot, grace }, world: this.#system.world }
+    const worker = new Worker(place, this.#system.spawn(place), options)
+    this.#slots[slot]!.workers.add(worker)
+    emit({ type: 'worker.starting', slot, pid: worker.pid, generation: worker.generation })
+  }
+
+  #empty(slot: Slot): void {
+    slot.waits?.()
+    slot.waits = undefined
+    for (const worker of slot.workers) this.#stop(worker, 'scale', 'there are fewer workers')
+  }
+
+  #stopAll(kind: StopKind, reason: string): void {
+    for (const worker of this.workers) this.#stop(worker, kind, reason)
+  }
+
+  #stop(worker: Worker, kind: StopKind, reason: string): void {
+    if (!isAlive(worker)) return
+    const { slot, pid, generation } = worker
+    this.#options.emit({ type: 'worker.stopping', slot, pid, generation, reason })
+    worker.stop(kind, reason)
+  }
+}
+
+function isAlive({ state }: Worker): boolean {
+  return state === 'starting' || state === 'ready'
+}
+
+/** What a signal that ended a process has probably come from. */
+const CAUSES: Readonly<Record<string, string>> = {
+  SIGKILL: 'killed: by the kernel when memory ran out, by its own watchdog, or by somebody',
+  SIGABRT: 'aborted: its heap was exhausted, or it called process.abort()',
+}
+
+/** What has probably ended it, in words; empty when it was asked to end and did. */
+function causeOf(worker: Worker, { code, signal }: Exit): string {
+  if (signal !== null) return CAUSES[signal] ?? `ended by ${signal}`
+  if (code !== 0) return `${worker.wasReady ? 'ended with' : 'its start failed,'} exit code ${code}`
+  return worker.wasReady ? '' : 'it has ended before it was ready'
+}
