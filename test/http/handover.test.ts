@@ -79,7 +79,7 @@ describe('a handover of a listening socket', () => {
     socket.close()
     // Stopped, so that all of them are in the queue when the signal arrives
     worker.process.kill('SIGSTOP')
-    const connecting = Array.from({ length: 200 }, () => RawClient.connect(port))
+    const connecting = Array.from({ length: 400 }, () => RawClient.connect(port))
     const clients = await Promise.all(connecting)
     const answers = clients.map((client) => client.request('POST /', 'body').response())
     const gone = worker.stop()
@@ -88,6 +88,6 @@ describe('a handover of a listening socket', () => {
       assert.deepEqual([status, body], [200, 'body'])
     }
     await gone
-    assert.match(worker.output, /"requests":200,"cut":0,"left":0/)
+    assert.match(worker.output, /"requests":400,"cut":0,"left":0/)
   })
 })
