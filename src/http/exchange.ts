@@ -88,7 +88,7 @@ export class Exchange {
     // The response of a stream does not tell of every end: of HEAD only when it was written to its end
     if (stream) (stream as Carrier)[EXCHANGE] = this
     if (stream) stream.on('close', onStreamClosed)
-    else response.on('close', onResponseClosed)
+    else response.emit = emitFollowed as ServerResponse['emit']
   }
 
   /**
@@ -349,9 +349,19 @@ function hasLeft(response: ServerResponse): boolean {
   return Reflect.get(OutgoingMessage.prototype, 'headersSent', response)
 }
 
-/** One listener for all responses: `this` is the response, so that no request needs a function of its own. */
-function onResponseClosed(this: ServerResponse): void {
-  exchangeOf(this.req)?.responseClosed()
+/**
+ * What a response emits, in the place of a listener for `close`, which costs a request ten times as much. First: who listens for
+ * it finds the signal aborted already.
+ */
+function emitFollowed(
+  this: ServerResponse,
+  event: string,
+  first: unknown,
+  second: unknown,
+): boolean {
+  if (event === 'close') exchangeOf(this.req)?.responseClosed()
+  const { emit } = Object.getPrototypeOf(this) as { emit(...args: unknown[]): boolean }
+  return emit.call(this, event, first, second)
 }
 
 function onStreamClosed(this: ServerHttp2Stream): void {
