@@ -353,6 +353,7 @@ function hasLeft(response: ServerResponse): boolean {
  * What a response emits, in the place of a listener for `close`, which costs a request ten times as much. First: who listens for
  * it finds the signal aborted already.
  */
+// oxlint-disable-next-line max-params -- as many as Node's events have, beside `this`
 function emitFollowed(
   this: ServerResponse,
   event: string,

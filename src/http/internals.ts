@@ -54,6 +54,12 @@ export function saysClose(response: ServerResponse): boolean {
   return (response as { _last?: boolean })._last === true
 }
 
+/** How much of what was written to a socket the kernel has not taken yet, in bytes. */
+export function writeQueueOf(socket: Socket): number {
+  const { _handle: handle } = socket as { _handle?: { writeQueueSize?: number } | null }
+  return handle?.writeQueueSize ?? 0
+}
+
 /** What a TLS socket was made around. */
 export function innerSocket(socket: Socket): Socket | undefined {
   return (socket as { _parent?: Socket | null })._parent ?? undefined

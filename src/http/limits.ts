@@ -1,6 +1,5 @@
-import type { Server as Http1Server } from 'node:http'
 import type { Http2Server, ServerHttp2Session } from 'node:http2'
-import type { Server, Socket } from 'node:net'
+import type { Server } from 'node:net'
 import { connectionOf } from './connections.ts'
 import { goAway } from './http2.ts'
 
@@ -61,42 +60,16 @@ export function http2Options(limits: Limits): object {
 
 /** Puts the limits on the servers that Node takes as properties. */
 export function limitServers(
-  {
-    acceptor,
-    http1,
-    http2,
-  }: { acceptor: Server; http1: Http1Server; http2: Http2Server | undefined },
+  { acceptor, http2 }: { acceptor: Server; http2: Http2Server | undefined },
   limits: Limits,
 ): void {
-  http1.timeout = limits.send
   http2?.setTimeout(limits.keepAlive)
   if (limits.connections !== Infinity) acceptor.maxConnections = limits.connections
 }
 
-/** A connection, of either protocol, on which nothing has moved for the time that Node was told: is it kept all the same? */
-export function outlives(timedOut: Socket | ServerHttp2Session, limits: Limits): boolean {
-  return 'socket' in timedOut && 'goaway' in timedOut
-    ? sessionOutlives(timedOut, limits.keepAlive)
-    : socketOutlives(timedOut, limits.send)
-}
-
-/** Between requests it has been idle for too long; within one, a client that does not read is to blame, never a handler that takes its time. */
-function socketOutlives(socket: Socket, send: number): boolean {
-  const connection = connectionOf(socket)
-  if (!connection?.last || socket.writableLength > 0) return false
-  socket.setTimeout(send)
-  return true
-}
-
-/** The same; one that is idle is closed in order. */
-function sessionOutlives(session: ServerHttp2Session, keepAlive: number): boolean {
-  const exchanges = connectionOf(session)?.exchanges ?? []
-  if (exchanges.length === 0) {
-    const connection = connectionOf(session)
-    if (connection) goAway(connection)
-    return true
-  }
-  if (exchanges.some(({ response }) => response.writableLength > 0)) return false
-  session.setTimeout(keepAlive)
-  return true
+/** An HTTP/2 connection on which nothing has moved for as long as one is kept: closed in order, unless a stream is open. */
+export function endIdle(session: ServerHttp2Session, keepAlive: number): void {
+  const connection = connectionOf(session)
+  if (connection?.last) session.setTimeout(keepAlive)
+  else if (connection) goAway(connection)
 }

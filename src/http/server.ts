@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { createServer as createHttp2Server } from 'node:http2'
+import { createServer as createHttp2Server, type ServerHttp2Session } from 'node:http2'
 import type { AddressInfo, Server as NetServer, Socket } from 'node:net'
 import type { Server as TlsServer } from 'node:tls'
 import type { Emit, Served, Waiting } from '../base/events.ts'
@@ -14,12 +14,13 @@ import type { Exchange } from './exchange.ts'
 import { handle, type Handler } from './handling.ts'
 import { Health, type HealthOptions } from './health.ts'
 import {
-  DEFAULT_LIMITS, http1Options, http2Options, limitServers, outlives, type Limits,
+  DEFAULT_LIMITS, http1Options, http2Options, limitServers, endIdle, type Limits,
 } from './limits.ts' // oxfmt-ignore
 import { Listener } from './listener.ts'
 import { betweenRequests } from './internals.ts'
 import { answerMalformed, listenForConnect } from './malformed.ts'
 import { turnAway } from './refuse.ts'
+import { cutStalls } from './stalls.ts'
 import { keepRenewed } from './renewal.ts'
 import { takeOver } from './take-over.ts'
 import { Traffic, type RefuseFrom } from './traffic.ts'
@@ -67,7 +68,9 @@ export class HttpServer {
   readonly #certificate: Certificate | undefined
   readonly #traffic: Traffic
   readonly #listener: Listener
-  #unwatch: Release | undefined = undefined
+  readonly #sendLimit: number
+  /** Ends what is looked at now and then while it listens. */
+  readonly #watches: Release[] = []
   #drained: Promise<void> | undefined = undefined
 
   constructor(options: HttpServerOptions) {
@@ -83,9 +86,10 @@ export class HttpServer {
     this.server = http1
     this.#traffic = traffic
     this.#certificate = options.tls
+    this.#sendLimit = limits.send
     this.#acceptor = acceptorFor({ http1, http2 }, options.tls)
     this.#listener = new Listener({ acceptor: this.#acceptor, http1 }, traffic)
-    limitServers({ acceptor: this.#acceptor, http1, http2 }, limits)
+    limitServers({ acceptor: this.#acceptor, http2 }, limits)
     for (const server of new Set<NetServer | undefined>([this.#acceptor, http1, http2])) {
       if (server) take(server, { traffic, limits, handler: takerOf(options) })
     }
@@ -98,8 +102,10 @@ export class HttpServer {
    */
   async listen(binding: Binding): Promise<void> {
     await this.#listener.open(binding)
-    if (!this.#certificate) return
-    this.#unwatch = keepRenewed(this.#acceptor as TlsServer, this.#certificate, this.#traffic)
+    const [traffic, acceptor] = [this.#traffic, this.#acceptor]
+    if (this.#sendLimit > 0) this.#watches.push(cutStalls(traffic, this.#sendLimit))
+    const certificate = this.#certificate
+    if (certificate) this.#watches.push(keepRenewed(acceptor as TlsServer, certificate, traffic))
   }
 
   /** Where it is reached: `http://127.0.0.1:3000`, `unix:/run/app.sock`; empty before `listen`. */
@@ -151,7 +157,7 @@ export class HttpServer {
 
   /** Ends it at once, whatever is under way: for a start that has failed. Resolves when nothing is left of it. */
   async close(): Promise<void> {
-    this.#unwatch?.()
+    for (const release of this.#watches) release()
     await this.#listener.release()
     this.#listener.close()
     const closed = [...this.#traffic.connections].map(destroyed)
@@ -163,7 +169,7 @@ export class HttpServer {
     this.stopping()
     const { headersTimeout } = this.server
     await new Drain(this.#traffic, this.#listener, { ...limits, headersTimeout }).run()
-    this.#unwatch?.()
+    for (const release of this.#watches) release()
     this.#listener.end()
   }
 }
@@ -196,7 +202,8 @@ function take(
 ): void {
   // Node asks whether to answer `Expect` only when somebody listens; and makes requests of streams only then
   for (const event of ['checkContinue', 'checkExpectation']) server.on(event, ignore)
-  if ('updateSettings' in server) server.on('request', ignore)
+  const isHttp2 = 'updateSettings' in server
+  if (isHttp2) server.on('request', ignore)
   else listenForConnect(server)
   takeOver(server, traffic, {
     request: (exchange, event) => {
@@ -204,7 +211,10 @@ function take(
       else handler(event === 'checkContinue' ? continued(exchange) : exchange)
     },
     other(event, args, emit) {
-      if (event === 'timeout') return outlives(args[0] as Socket, limits)
+      if (event === 'timeout' && isHttp2) {
+        endIdle(args[0] as ServerHttp2Session, limits.keepAlive)
+        return true
+      }
       if (event === 'clientError' && server.listenerCount(event) === 0) {
         return answerMalformed(args[0] as Error, args[1] as Socket)
       }

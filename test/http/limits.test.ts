@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
 import { describe, it } from 'node:test'
 import { DEFAULT_LIMITS, type Limits } from '../../src/http/limits.ts'
 import { uint32, frame, goAwayOf } from '../helpers/frames.ts'
+import { realWorld, type World } from '../../src/base/world.ts'
 import { Counter, Gate } from '../helpers/gate.ts'
 import { Http2Client } from '../helpers/http2-client.ts'
 import { RawClient } from '../helpers/raw-client.ts'
@@ -67,22 +67,26 @@ describeEach('limits', ({ serving, connect, isSecure }) => {
 
   it('X2 leaves a handler that is silent for longer alone', async () => {
     const gate = new Gate()
-    const arrived = new Counter()
-    const sockets: Socket[] = []
+    const [arrived, looks] = [new Counter(), new Counter()]
+    const world: World = {
+      ...realWorld,
+      timer: (ms, run, idle) =>
+        realWorld.timer(ms, () => (ms === 12.5 ? looks.add() : undefined, run()), idle),
+    }
     await using serves = await serving(
-      async (request, response) => {
-        sockets.push(request.socket)
+      async (_, response) => {
         arrived.add()
         await gate.opened
         response.end('answer')
       },
-      limits({ send: 50 }),
+      { ...limits({ send: 50 }), world },
     )
     using client = await connect(serves.port)
     client.request('GET /long-poll')
     await arrived.reached(1)
-    // As long as the connection itself says that nothing has moved, three times over
-    for (let times = 0; times < 3; times++) await once(sockets[0]!, 'timeout')
+    const before = looks.count
+    // The limit three times over
+    await looks.reached(before + 12)
     gate.open()
     assert.equal((await client.response()).body, 'answer')
   })
@@ -143,7 +147,7 @@ for (const { name, serving, isSecure: tls } of [byFirstBytes, byAlpn]) {
           exchange.whenOver(() => over.open())
           response.end('x'.repeat(1_000_000))
         },
-        limits({ keepAlive: 150 }),
+        limits({ send: 150 }),
       )
       using peer = await RawHttp2.connect(serves.port, { tls })
       const stream = peer.request('/')

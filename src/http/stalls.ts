@@ -1,0 +1,58 @@
+import type { Release } from '../base/world.ts'
+import type { Connection } from './connections.ts'
+import { writeQueueOf } from './internals.ts'
+import type { Traffic } from './traffic.ts'
+
+/** How many looks fall into the time that a client is given: by one of them it may be exceeded. */
+const LOOKS = 4
+
+/** What is to be sent on a connection, as it was when it last moved. */
+interface Stall {
+  readonly written: number
+  readonly unsent: number
+  readonly since: number
+}
+
+/**
+ * Destroys connections whose client leaves a response unread for so long, in milliseconds, that nothing of it could be sent. A
+ * handler that takes its time has nothing to send, and is left alone. Until it is released.
+ *
+ * It looks now and then, since a timer of Node's for each request costs more than a hundredth of it.
+ */
+export function cutStalls(traffic: Traffic, limit: number): Release {
+  const { world } = traffic
+  let stalls = new Map<Connection, Stall>()
+  const look = (): void => {
+    const next = new Map<Connection, Stall>()
+    for (const connection of traffic.connections) {
+      const stall = stallOf(connection, stalls.get(connection), world.now())
+      if (stall && world.now() - stall.since >= limit) connection.destroy()
+      else if (stall) next.set(connection, stall)
+    }
+    stalls = next
+    release = world.timer(limit / LOOKS, look, 'idle')
+  }
+  let release = world.timer(limit / LOOKS, look, 'idle')
+  return () => release()
+}
+
+/** Since when nothing has moved; `undefined` when nothing is to be sent. */
+function stallOf(
+  connection: Connection,
+  before: Stall | undefined,
+  now: number,
+): Stall | undefined {
+  const { socket } = connection
+  const unsent = unsentOf(connection)
+  if (unsent === 0) return undefined
+  const written = socket.bytesWritten
+  const queued = unsent + writeQueueOf(socket)
+  if (before?.written === written && before.unsent === queued) return before
+  return { written, unsent: queued, since: now }
+}
+
+/** What has been written and not sent: on the socket, and over HTTP/2 on its streams. */
+function unsentOf({ socket, session, exchanges }: Connection): number {
+  if (!session) return socket.writableLength
+  return exchanges.reduce((sum, { response }) => sum + response.writableLength, 0)
+}
