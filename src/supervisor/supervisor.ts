@@ -73,6 +73,11 @@ export class Supervisor implements WorkerListener {
     return this.#state
   }
 
+  /** How many workers there should be. */
+  get target(): number {
+    return this.#target
+  }
+
   /** Every worker that has a process. */
   get workers(): readonly Worker[] {
     return this.#slots.flatMap(({ workers }) => [...workers])
