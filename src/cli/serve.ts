@@ -60,6 +60,7 @@ export async function serveModule(module: string, command: ServeCommand): Promis
     const log =
       form === 'pretty' ? new Screen(module, process.stdout).show : jsonLog(process.stdout)
     const link = WorkerLink.of(command)
+    unserved.link = link
     if (command.workers === undefined || link) {
       await serveHere(module, command, { where, log, link, unserved })
     } else await superviseHere(module, command, { where, emit: log })
@@ -126,6 +127,8 @@ async function superviseHere(
 class Unserved implements Guarded {
   readonly #command: ServeCommand
   readonly #form: Form
+  /** To the supervisor, which is told what is wrong. */
+  link: WorkerLink | undefined
   /** Was it asked to end before there was a service? */
   isEnding = false
 
@@ -146,6 +149,7 @@ class Unserved implements Guarded {
     if (this.isEnding) return
     this.isEnding = true
     printFatal(error, this.#form)
+    this.link?.failed(error)
     leave(exitCodeOf(error), NOWHERE)
   }
 }

@@ -278,6 +278,7 @@ const CAUSES: Readonly<Record<string, string>> = {
 /** What has probably ended it, in words; empty when it was asked to end and did. */
 function causeOf(worker: Worker, { code, signal }: Exit): string {
   if (signal !== null) return CAUSES[signal] ?? `ended by ${signal}`
+  if (worker.failure !== '') return `its start failed: ${worker.failure}`
   if (code !== 0) return `${worker.wasReady ? 'ended with' : 'its start failed,'} exit code ${code}`
   return worker.wasReady ? '' : 'it has ended before it was ready'
 }
