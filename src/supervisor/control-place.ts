@@ -1,8 +1,8 @@
 import { once } from 'node:events'
-import { lstatSync, mkdirSync, readdirSync, rmSync, type Stats } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, readdirSync, rmSync, type Stats } from 'node:fs'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
-import { isAbsolute, join } from 'node:path'
+import { dirname, isAbsolute, join } from 'node:path'
 
 /** The longest path that a socket's address holds everywhere, in bytes. */
 const LONGEST_PATH = 103
@@ -29,9 +29,9 @@ export function controlPath(folder: string, pid: number): string {
 /** Makes a folder for control sockets, unless it is there and nobody else may enter it. Gives what stands in the way, if anything does. */
 export function takeFolder(folder: string): string | undefined {
   try {
-    mkdirSync(folder, { recursive: true, mode: OWNER_ONLY })
+    mkdirSync(folder, { mode: OWNER_ONLY })
   } catch (error) {
-    return `its folder cannot be made (${codeOf(error)})`
+    if (codeOf(error) !== 'EEXIST') return `its folder cannot be made (${codeOf(error)})`
   }
   // Anybody may have made it before, in a temporary folder
   const there = statOf(folder)
@@ -46,6 +46,8 @@ export async function clearPath(path: string): Promise<string | undefined> {
   if (Buffer.byteLength(path) > LONGEST_PATH) {
     return `its path is too long for a socket; ${LONGEST_PATH} bytes are the most`
   }
+  // The system calls a folder that is missing one that may not be written to
+  if (!existsSync(dirname(path))) return 'its folder does not exist'
   const there = statOf(path)
   if (!there) return undefined
   if (!there.isSocket()) return 'something else than a socket is there'
