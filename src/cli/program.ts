@@ -3,7 +3,9 @@ import { availableParallelism } from 'node:os'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { Duration } from '../base/deadline.ts'
 import { graph } from './graph.ts'
+import { reload, scale, stop } from './orders.ts'
 import { serveModule } from './serve.ts'
+import { status } from './status.ts'
 
 /** The command line: what `steward` does with its arguments. Sets the exit code; never throws. */
 export async function main(argv: readonly string[]): Promise<void> {
@@ -27,26 +29,25 @@ function program(): Command {
     .showSuggestionAfterError()
     .exitOverride()
   addServe(command)
+  addControl(command)
   addGraph(command)
   return command
 }
 
 function addServe(command: Command): void {
-  command
+  const serve = command
     .command('serve')
     .description(
       'serve a module: its default export is a service(…), or an app (Hono, { fetch }, a (req, res) listener)',
     )
     .argument('<module>', 'the file, in TypeScript or JavaScript')
-    .option('--host <address>', 'address to listen on (127.0.0.1, or all when PORT is set)')
-    .option('-p, --port <number>', 'port to listen on (PORT, or 3000)', port)
-    .option('-b, --bind <where>', 'host:port, unix:path or fd://number, in one')
-    .option('--unix <path>', 'listen on a Unix socket')
-    .option('--fd <number>', 'listen on an inherited socket', descriptor)
-    .option('--tls-cert <file>', 'serve TLS with this certificate (PEM, with its chain)')
-    .option('--tls-key <file>', 'its private key (PEM)')
-    .option('--tls-ca <file>', 'ask clients for certificates of these authorities (PEM)')
+  addPlace(serve)
     .option('-w, --workers <number>', 'processes that serve, under a supervisor', workers)
+    .option(
+      '--control <path>',
+      'where its control socket is, for steward status, reload, scale, stop',
+    )
+    .option('--no-control', 'no control socket')
     .option('--graceful-timeout <time>', 'the whole time a stop may take (25s)', time)
     .option(
       '--drain-delay <time>',
@@ -92,6 +93,45 @@ function addServe(command: Command): void {
     .action(serveModule)
 }
 
+/** Where it listens, and with which certificate. */
+function addPlace(serve: Command): Command {
+  return serve
+    .option('--host <address>', 'address to listen on (127.0.0.1, or all when PORT is set)')
+    .option('-p, --port <number>', 'port to listen on (PORT, or 3000)', port)
+    .option('-b, --bind <where>', 'host:port, unix:path or fd://number, in one')
+    .option('--unix <path>', 'listen on a Unix socket')
+    .option('--fd <number>', 'listen on an inherited socket', descriptor)
+    .option('--tls-cert <file>', 'serve TLS with this certificate (PEM, with its chain)')
+    .option('--tls-key <file>', 'its private key (PEM)')
+    .option('--tls-ca <file>', 'ask clients for certificates of these authorities (PEM)')
+}
+
+/** The commands for a service that runs under a supervisor. */
+function addControl(command: Command): void {
+  const add = (name: string, description: string): Command =>
+    command
+      .command(name)
+      .description(description)
+      .option('--pid <number>', 'the service by its process id, when several run', pid)
+      .option('--control <path>', 'the service by its control socket')
+  add('status', 'show the services that run with --workers, and their workers')
+    .option('--json', 'one line of JSON for each service')
+    .option('--watch', 'once a second, until Ctrl-C')
+    .action(status)
+  add('reload', 'replace the workers of a service by new ones, one after the other')
+    .option(
+      '--wait',
+      'until it is done; exits with 1, and says why, when the new ones do not start',
+    )
+    .action(reload)
+  add('scale', 'change how many workers a service has')
+    .argument('<number>', 'how many from now on', workers)
+    .action(scale)
+  add('stop', 'stop a service in order, as SIGTERM does')
+    .option('--wait', 'until its process is gone; exits with 1 when the stop was not clean')
+    .action(stop)
+}
+
 function addGraph(command: Command): void {
   command
     .command('graph')
@@ -119,6 +159,11 @@ function port(text: string): number {
   const number = Number(text)
   if (/^\d+$/.test(text) && number <= 65_535) return number
   throw new InvalidArgumentError('It is no port: give a number from 0 to 65535.')
+}
+
+function pid(text: string): number {
+  if (/^[1-9]\d{0,9}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('It is no process id: give its number.')
 }
 
 function workers(text: string): number {

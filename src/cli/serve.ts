@@ -46,6 +46,7 @@ export interface ServeCommand extends LoadOptions {
   watchdog: boolean
   signalExitCodes?: boolean
   workers?: number
+  control?: string | false
 }
 
 /** `steward serve`: loads a module and serves it until a signal stops it. Sets the exit code. */
@@ -59,9 +60,10 @@ export async function serveModule(module: string, command: ServeCommand): Promis
     const log =
       form === 'pretty' ? new Screen(module, process.stdout).show : jsonLog(process.stdout)
     const link = WorkerLink.of(command)
+    unserved.link = link
     if (command.workers === undefined || link) {
       await serveHere(module, command, { where, log, link, unserved })
-    } else await superviseHere(command, where, log)
+    } else await superviseHere(module, command, { where, emit: log })
   } catch (error) {
     if (unserved.isEnding || isStopped(error)) return
     unserved.fail(error)
@@ -79,6 +81,7 @@ interface Here {
 /** In this process, until it has closed. A service that ended by itself ends its process, too. */
 async function serveHere(module: string, command: ServeCommand, here: Here): Promise<void> {
   const { where, log, link, unserved } = here
+  if (typeof command.control === 'string' && !link) throw uncontrolled(command.control)
   const tls = tlsOf(command)
   const loaded = await load(module, command)
   if (unserved.isEnding) return
@@ -99,13 +102,22 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
   }
 }
 
+function uncontrolled(path: string): StewardError {
+  const message = `Cannot open the control socket "${path}": only a service with --workers is controlled; give --workers as well`
+  return new StewardError('ERR_BAD_OPTION', message)
+}
+
 /** In workers, until the last of them has ended. */
-async function superviseHere(command: ServeCommand, where: Place, emit: Emit): Promise<void> {
-  const { workers, gracefulTimeout } = command
+async function superviseHere(
+  module: string,
+  command: ServeCommand,
+  { where, emit }: { where: Place; emit: Emit },
+): Promise<void> {
+  const { workers, gracefulTimeout, control } = command
   const removePid = command.pid === undefined ? undefined : writePid(command.pid)
   try {
     const serve = { ...where, ...given({ gracefulTimeout }) }
-    await supervise({ workers: workers!, serve, emit })
+    await supervise({ workers: workers!, serve, emit, module, control })
   } finally {
     removePid?.()
   }
@@ -115,6 +127,8 @@ async function superviseHere(command: ServeCommand, where: Place, emit: Emit): P
 class Unserved implements Guarded {
   readonly #command: ServeCommand
   readonly #form: Form
+  /** To the supervisor, which is told what is wrong. */
+  link: WorkerLink | undefined
   /** Was it asked to end before there was a service? */
   isEnding = false
 
@@ -135,6 +149,7 @@ class Unserved implements Guarded {
     if (this.isEnding) return
     this.isEnding = true
     printFatal(error, this.#form)
+    this.link?.failed(error)
     leave(exitCodeOf(error), NOWHERE)
   }
 }

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { milliseconds } from '../base/deadline.ts'
 import { StewardError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
-import { realWorld } from '../base/world.ts'
+import { realWorld, type Release } from '../base/world.ts'
 import type { Binding } from '../http/binding.ts'
 import { leave } from '../service/leaving.ts'
 import { Notifier, takeNotifySettings } from '../service/notify.ts'
@@ -12,6 +12,7 @@ import { onSignal, type Guarded } from '../service/signals.ts'
 import { WORKER_VARIABLE, type FromWorker, type WorkerPlace } from '../supervisor/messages.ts'
 import { Supervisor, type System } from '../supervisor/supervisor.ts'
 import type { Child } from '../supervisor/worker.ts'
+import { ServiceControl } from './control.ts'
 
 /** How long each step of a worker's start may take, in milliseconds. */
 const BOOT = 60_000
@@ -25,31 +26,54 @@ export interface SuperviseOptions {
   /** Where to listen; its other fields are the workers' own. */
   readonly serve: ServeOptions
   readonly emit: Emit
+  /** The module, as it was given. */
+  readonly module: string
+  /** Where its control socket is; `undefined` for the default place, `false` for none. */
+  readonly control: string | false | undefined
 }
 
 /**
  * Runs workers on one listening socket until a signal stops them, and sets the exit code. Nothing of the app is loaded here.
  *
- * @throws `ERR_LISTEN`, `ERR_BAD_OPTION` before any worker is started
+ * @throws `ERR_LISTEN`, `ERR_BAD_OPTION`, both before any worker is started
  */
-export async function supervise({ workers, serve, emit }: SuperviseOptions): Promise<void> {
+export async function supervise(options: SuperviseOptions): Promise<void> {
+  const { workers, serve, emit } = options
   const { binding, warnings } = await bindPlace(serve)
   for (const message of warnings) emit({ type: 'warning', message })
   const fd = descriptorOf(binding)
   const grace = serve.gracefulTimeout === undefined ? GRACE : milliseconds(serve.gracefulTimeout)
-  const tell = notifying(emit)
+  const { module, control: path } = options
+  const url = binding.describe()
+  const control = new ServiceControl({ module, url, path, emit, world: realWorld })
+  const notify = notifying(emit)
+  const tell: Emit = (event) => (control.follow(event), notify(event))
   const system: System = {
     world: realWorld,
     spawn: (place) => spawnWorker({ ...place, fd }),
     release: () => void binding.release(),
   }
   const supervisor = new Supervisor(system, { workers, emit: tell, boot: BOOT, grace })
-  const releases = follow(supervisor)
-  emit({ type: 'supervisor.listening', url: binding.describe(), workers })
+  const closeControl = await openControl(control, supervisor, binding)
+  const releases = [...follow(supervisor), closeControl]
+  emit({ type: 'supervisor.listening', url, workers })
   supervisor.start()
   const { clean } = await supervisor.closed
   for (const release of releases) release()
   leave(clean ? 0 : 1, { emit, world: realWorld })
+}
+
+async function openControl(
+  control: ServiceControl,
+  supervisor: Supervisor,
+  binding: Binding,
+): Promise<Release> {
+  try {
+    return await control.open(supervisor)
+  } catch (error) {
+    await binding.release()
+    throw error
+  }
 }
 
 function descriptorOf(binding: Binding): number {

@@ -1,4 +1,5 @@
 import { milliseconds } from '../base/deadline.ts'
+import { describeError, withoutSecrets } from '../base/errors.ts'
 import type { ServiceEvent } from '../base/events.ts'
 import type { ServeOptions } from '../service/options.ts'
 import type { ServiceRun } from '../service/run.ts'
@@ -7,6 +8,9 @@ import { WORKER_VARIABLE, type FromWorker, type StopKind, type ToWorker, type Wo
 
 /** How long an idle connection was promised to be kept, where nothing else was said, in milliseconds. */
 const KEEP_ALIVE = 75_000
+
+/** How much of an error's message is told, in characters: all of it is in the log. */
+const LONGEST_REASON = 500
 
 /** The worker's side of the channel to its supervisor. */
 export class WorkerLink {
@@ -55,6 +59,12 @@ export class WorkerLink {
   take(run: ServiceRun): void {
     this.#run = run
     if (this.#early) this.#hear(this.#early)
+  }
+
+  /** Tells why there is nothing to run. */
+  failed(error: unknown): void {
+    const [reason = ''] = withoutSecrets(describeError(error)).split('\n')
+    this.#send({ t: 'failed', reason: reason.slice(0, LONGEST_REASON) })
   }
 
   #hear(message: ToWorker): void {

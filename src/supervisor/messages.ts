@@ -12,6 +12,8 @@ export type FromWorker =
   /** A step of the start is done: it gets more time. */
   | { t: 'progress' }
   | { t: 'ready' }
+  /** Its start has failed: why, in one line. It ends its process. */
+  | { t: 'failed'; reason: string }
   /** An error that nobody caught: it stops, and is to be replaced at once. */
   | { t: 'dying'; reason: string }
   /** It has stopped: what follows is the end of its process. */

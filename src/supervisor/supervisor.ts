@@ -73,6 +73,11 @@ export class Supervisor implements WorkerListener {
     return this.#state
   }
 
+  /** How many workers there should be. */
+  get target(): number {
+    return this.#target
+  }
+
   /** Every worker that has a process. */
   get workers(): readonly Worker[] {
     return this.#slots.flatMap(({ workers }) => [...workers])
@@ -273,6 +278,7 @@ const CAUSES: Readonly<Record<string, string>> = {
 /** What has probably ended it, in words; empty when it was asked to end and did. */
 function causeOf(worker: Worker, { code, signal }: Exit): string {
   if (signal !== null) return CAUSES[signal] ?? `ended by ${signal}`
+  if (worker.failure !== '') return `its start failed: ${worker.failure}`
   if (code !== 0) return `${worker.wasReady ? 'ended with' : 'its start failed,'} exit code ${code}`
   return worker.wasReady ? '' : 'it has ended before it was ready'
 }

@@ -63,6 +63,8 @@ export class Worker {
   #release: () => void = () => {}
   /** Has it become ready, ever? */
   wasReady = false
+  /** Why its start has failed, in its own words. */
+  failure = ''
 
   constructor(
     { slot, generation }: { slot: number; generation: number },
@@ -135,6 +137,7 @@ export class Worker {
       this.wasReady = true
       this.#listener.ready(this)
     }
+    if (message.t === 'failed') this.failure = message.reason
     if (message.t === 'dying' && this.#state !== 'stopping') {
       this.#stopping()
       this.#listener.dying(this, message.reason)

@@ -1,0 +1,136 @@
+import { describe } from '../base/errors.ts'
+import type { Observer, Status } from './status.ts'
+import type { SupervisorState } from './supervisor.ts'
+
+/** What can be asked of a supervised service over its control socket: one JSON object a line. */
+export type Request =
+  | { readonly do: 'status' }
+  /** With `wait`, the answer comes when the reload has ended. */
+  | { readonly do: 'reload'; readonly wait?: boolean }
+  | { readonly do: 'scale'; readonly to: number }
+  /** With `wait`, the answer comes when the last worker is gone. */
+  | { readonly do: 'stop'; readonly wait?: boolean }
+
+/** What a request that was done is answered with. */
+export interface Done {
+  readonly status: { readonly status: Status }
+  /** Which code is to run, and, when it was waited for, how long that took, in milliseconds. */
+  readonly reload: { readonly generation: number; readonly took?: number }
+  readonly scale: { readonly workers: number }
+  /** `clean` when it was waited for. */
+  readonly stop: { readonly clean?: boolean }
+}
+
+/** The answer to each request: one JSON object a line. */
+export type Answer =
+  | ({ readonly ok: true } & Done[keyof Done])
+  /** It was not done, or has failed: a sentence that says why. */
+  | { readonly ok: false; readonly error: string }
+
+/** What is controlled. */
+export interface Controlled {
+  readonly state: SupervisorState
+  readonly target: number
+  readonly closed: Promise<{ readonly clean: boolean }>
+  restart(reason: string): void
+  scale(workers: number): void
+  stop(reason: string): void
+}
+
+/** How many workers there may be. */
+const MOST_WORKERS = 9_999
+
+/** Which fields a request may have. */
+const FIELDS: Readonly<Record<Request['do'], readonly string[]>> = {
+  status: [],
+  reload: ['wait'],
+  scale: ['to'],
+  stop: ['wait'],
+}
+
+/** Does what a line asks for. Never throws: what is wrong with a request is its answer. */
+export async function answer(
+  line: string,
+  to: { readonly supervisor: Controlled; readonly observer: Observer },
+): Promise<Answer> {
+  const request = parse(line)
+  return 'error' in request ? { ok: false, ...request } : perform(request, to)
+}
+
+async function perform(
+  request: Request,
+  { supervisor, observer }: { readonly supervisor: Controlled; readonly observer: Observer },
+): Promise<Answer> {
+  if (request.do === 'status') return { ok: true, status: observer.status(supervisor.target) }
+  if (request.do === 'stop') return stop(request, supervisor)
+  const { state } = supervisor
+  if (state === 'stopping' || state === 'closed') {
+    return { ok: false, error: `Cannot ${request.do}: the service stops` }
+  }
+  if (request.do === 'reload') return reload(request, supervisor, observer)
+  supervisor.scale(request.to)
+  return { ok: true, workers: request.to }
+}
+
+async function reload(
+  { wait }: { wait?: boolean },
+  supervisor: Controlled,
+  observer: Observer,
+): Promise<Answer> {
+  if (supervisor.state === 'starting') {
+    return { ok: false, error: 'Cannot reload: no worker is ready yet; try again when one is' }
+  }
+  const ended = observer.nextRoll()
+  supervisor.restart('control')
+  const { generation } = observer
+  if (!wait) return { ok: true, generation }
+  const result = await ended
+  if (!('failed' in result)) return { ok: true, generation, took: Math.round(result.took) }
+  return { ok: false, error: `Cannot reload: ${result.failed}` }
+}
+
+async function stop({ wait }: { wait?: boolean }, supervisor: Controlled): Promise<Answer> {
+  supervisor.stop('control')
+  if (!wait) return { ok: true }
+  const { clean } = await supervisor.closed
+  return { ok: true, clean }
+}
+
+function parse(line: string): Request | { error: string } {
+  let value: unknown
+  try {
+    value = JSON.parse(line)
+  } catch {
+    return { error: `Cannot read ${describe(line)}: it is no JSON; ${KNOWN}` }
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return { error: `Cannot read ${describe(value)}: a request is one JSON object; ${KNOWN}` }
+  }
+  return check(value as Record<string, unknown>)
+}
+
+const KNOWN = `ask with {"do":"…"}, which is one of ${Object.keys(FIELDS).join(', ')}`
+
+function check({ do: what, ...fields }: Record<string, unknown>): Request | { error: string } {
+  if (typeof what !== 'string' || !Object.hasOwn(FIELDS, what)) {
+    return { error: `Cannot do ${describe(what)}: ${KNOWN}` }
+  }
+  const name = what as Request['do']
+  const unknown = Object.keys(fields).find((field) => !FIELDS[name].includes(field))
+  if (unknown !== undefined) {
+    return { error: `Cannot ${name} with ${describe(unknown)}: there is no such field` }
+  }
+  const { wait, to } = fields
+  if (wait !== undefined && typeof wait !== 'boolean') {
+    return { error: `Cannot ${name} with ${describe(wait)} as "wait": give true or false` }
+  }
+  if (name === 'scale' && !isCount(to)) {
+    const allowed = `give a whole number from 1 to ${MOST_WORKERS}`
+    return { error: `Cannot scale to ${describe(to)}: ${allowed}` }
+  }
+  return { do: name, ...fields } as Request
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= MOST_WORKERS
+}
