@@ -103,7 +103,7 @@ export type ServiceEvent =
       age: number
       code: number | null
       signal: string | null
-      /** What has probably ended it; empty when it was asked to end. */
+      /** What has probably ended it; empty when it stopped in order. */
       cause: string
     } & OfWorker)
   | { type: 'roll.started'; generation: number; reason: string }
@@ -111,6 +111,7 @@ export type ServiceEvent =
   | { type: 'roll.failed'; generation: number; took: number }
   | { type: 'supervisor.listening'; url: string; workers: number }
   | { type: 'supervisor.stopping'; reason: string; grace: number }
+  | { type: 'supervisor.forced'; reason: string }
   | { type: 'supervisor.closed'; clean: boolean; took: number }
   | { type: 'warning'; message: string }
   | { type: 'error'; message: string; error: unknown }

@@ -7,9 +7,12 @@ type Level = 'debug' | 'info' | 'warn' | 'error'
 
 /**
  * Writes events as JSON lines: `time`, `level`, `event`, and the event's own fields. What a start, or a drain, waits for is
- * written once each.
+ * written once each. A worker says which one it is.
  */
-export function jsonLog(output: Writable): (event: ServiceEvent) => void {
+export function jsonLog(
+  output: Writable,
+  worker?: { slot: number; pid: number },
+): (event: ServiceEvent) => void {
   const waited = new Set<string>()
   return (event) => {
     const { type, ...fields } = withPlainErrors(event)
@@ -17,7 +20,8 @@ export function jsonLog(output: Writable): (event: ServiceEvent) => void {
       if (waited.has(type)) return
       waited.add(type)
     }
-    const line = { time: new Date().toISOString(), level: levelOf(event), event: type, ...fields }
+    const time = new Date().toISOString()
+    const line = { time, level: levelOf(event), event: type, ...worker, ...fields }
     output.write(`${withoutSecrets(JSON.stringify(line, tenths))}\n`)
   }
 }
@@ -33,6 +37,7 @@ function levelOf(event: ServiceEvent): Level {
     case 'hook.late':
     case 'process.held':
     case 'service.forced':
+    case 'supervisor.forced':
       return 'warn'
     case 'request.failed':
       return blamesClient(event.error) ? 'info' : 'error'
@@ -40,7 +45,13 @@ function levelOf(event: ServiceEvent): Level {
     case 'resource.failed':
     case 'request.cut':
     case 'handler.abandoned':
+    case 'worker.dying':
+    case 'worker.killed':
+    case 'roll.failed':
       return 'error'
+    case 'worker.gone':
+      return event.cause === '' ? 'info' : 'error'
+    case 'supervisor.closed':
     case 'service.closed':
       return event.clean ? 'info' : 'error'
     default:

@@ -1,7 +1,7 @@
 import type { WriteStream } from 'node:tty'
 import { styleText } from 'node:util'
 import { blamesClient, describeError, isStewardError, withoutSecrets } from '../base/errors.ts'
-import type { Served, ServiceEvent, StageTimes, Waiting } from '../base/events.ts'
+import type { OfWorker, Served, ServiceEvent, StageTimes, Waiting } from '../base/events.ts'
 
 type Style = Parameters<typeof styleText>[0]
 
@@ -14,20 +14,39 @@ const SIGNS = {
   wait: ['yellow', '…'],
 } as const
 
-/** Shows a service on a terminal: what opens, where it is, what a stop waits for, and how it ended. */
+/** What a worker shows of its own: its supervisor tells how it comes and goes. */
+const TROUBLE = new Set<ServiceEvent['type']>([
+  'start.waiting', 'resource.failed', 'resource.late', 'drain.waiting', 'request.cut', 'handler.abandoned',
+  'request.failed', 'process.held', 'warning', 'error',
+]) // oxfmt-ignore
+
+/**
+ * Shows a service on a terminal: what opens, where it is, what a stop waits for, and how it ended. Of several workers, each shows
+ * only its trouble, with its number, and their supervisor the rest.
+ */
 export class Screen {
   readonly #module: string
   readonly #output: WriteStream
   #url = ''
   #wasReady = false
+  /** Which worker it is, where there are several. */
+  readonly #slot: number | undefined
 
-  constructor(module: string, output: WriteStream) {
+  constructor(module: string, output: WriteStream, slot?: number) {
     this.#module = module
     this.#output = output
+    this.#slot = slot
   }
 
   readonly show = (event: ServiceEvent): void => {
-    const lines = this.#ofLife(event) ?? this.#ofParts(event) ?? this.#ofTrouble(event) ?? []
+    if (this.#slot !== undefined && !isTrouble(event)) return
+    const lines =
+      this.#ofLife(event) ??
+      this.#ofParts(event) ??
+      this.#ofTrouble(event) ??
+      this.#ofWorkers(event) ??
+      this.#ofSupervisor(event) ??
+      []
     for (const line of lines) this.#output.write(`${withoutSecrets(line)}\n`)
   }
 
@@ -42,10 +61,8 @@ export class Screen {
       case 'service.ready':
         this.#wasReady = true
         return ['', this.#ready(event.took), '']
-      case 'service.stopping': {
-        const rest = `(${event.reason}), ${time(event.grace)} at most; a second signal forces it`
-        return ['', `${this.#style('bold', 'stopping')} ${rest}`]
-      }
+      case 'service.stopping':
+        return ['', this.#stopping(event)]
       case 'service.forced': {
         const rest = `(${event.reason}), ${time(event.grace)} at most; a third signal ends the process at once`
         return [`${this.#style('bold', 'forced')} ${rest}`]
@@ -140,6 +157,68 @@ export class Screen {
     }
   }
 
+  #ofWorkers(event: ServiceEvent): string[] | undefined {
+    switch (event.type) {
+      case 'worker.ready': {
+        const line = this.#ofWorker('good', event, `ready in ${time(event.took)}`)
+        if (this.#wasReady) return [line]
+        this.#wasReady = true
+        return [line, '', this.#ready(event.took), '']
+      }
+      case 'worker.dying':
+        return [this.#ofWorker('bad', event, `stops by itself (${event.reason}): it is replaced`)]
+      case 'worker.killed': {
+        const doing = event.doing === 'starting' ? 'start' : 'stop'
+        return [
+          this.#ofWorker(
+            'bad',
+            event,
+            `killed: its ${doing} took longer than ${time(event.after)}`,
+          ),
+        ]
+      }
+      case 'worker.gone':
+        return event.cause === '' ? [] : [this.#ofWorker('bad', event, event.cause)]
+      case 'roll.started':
+        return [this.#line('wait', `replacing the workers, one at a time (${event.reason})`)]
+      case 'roll.ended':
+        return [this.#line('good', `all workers replaced in ${time(event.took)}`)]
+      case 'roll.failed':
+        return [this.#line('bad', 'the new worker did not start: the others go on as they are')]
+      default:
+        return undefined
+    }
+  }
+
+  #ofSupervisor(event: ServiceEvent): string[] | undefined {
+    switch (event.type) {
+      case 'supervisor.listening': {
+        this.#url = event.url
+        const count = event.workers === 1 ? '1 worker' : `${event.workers} workers`
+        return [`${this.#style('bold', 'steward')} ${this.#module}, ${count}`, '']
+      }
+      case 'supervisor.stopping':
+        return ['', this.#stopping(event)]
+      case 'supervisor.forced':
+        return [
+          `${this.#style('bold', 'forced')} (${event.reason}); a third signal ends everything at once`,
+        ]
+      case 'supervisor.closed':
+        return this.#wasReady ? ['', `${this.#stopped(event.clean)} in ${time(event.took)}`] : []
+      default:
+        return undefined
+    }
+  }
+
+  #ofWorker(kind: keyof typeof SIGNS, worker: OfWorker, what: string): string {
+    return this.#line(kind, `worker ${worker.slot}`, what, `process ${worker.pid}`)
+  }
+
+  #stopping({ reason, grace }: { reason: string; grace: number }): string {
+    const rest = `(${reason}), ${time(grace)} at most; a second signal forces it`
+    return `${this.#style('bold', 'stopping')} ${rest}`
+  }
+
   #ready(took: number): string {
     return `  ${this.#style(['bold', 'cyan'], this.#url)}   ready in ${time(took)}, Ctrl-C stops it`
   }
@@ -152,17 +231,21 @@ export class Screen {
   }
 
   #summary(clean: boolean, { requests, cut, left }: Served, took: StageTimes): string {
-    const how = clean
-      ? this.#style(['bold', 'green'], 'stopped')
-      : this.#style(['bold', 'red'], 'stopped, not cleanly')
     const gone = left > 0 ? `, ${left} left by their clients` : ''
     const stages = `told in ${time(took.stopping)}, drained in ${time(took.draining)}, closed in ${time(took.closing)}`
-    return `${how}: ${requests} served, ${cut} cut${gone}; ${stages}`
+    return `${this.#stopped(clean)}: ${requests} served, ${cut} cut${gone}; ${stages}`
+  }
+
+  #stopped(clean: boolean): string {
+    return clean
+      ? this.#style(['bold', 'green'], 'stopped')
+      : this.#style(['bold', 'red'], 'stopped, not cleanly')
   }
 
   #line(kind: keyof typeof SIGNS, what: string, ...details: string[]): string {
     const [style, sign] = SIGNS[kind]
-    const begin = `  ${this.#style(style, sign)} `
+    const who = this.#slot === undefined ? '' : `worker ${this.#slot}: `
+    const begin = `  ${this.#style(style, sign)} ${who}`
     if (details.length === 0) return `${begin}${what}`
     return `${begin}${what.padEnd(24)} ${this.#style('dim', details.join('  '))}`
   }
@@ -170,6 +253,10 @@ export class Screen {
   #style(style: Style, text: string): string {
     return styleText(style, text, { stream: this.#output })
   }
+}
+
+function isTrouble(event: ServiceEvent): boolean {
+  return TROUBLE.has(event.type) || ('error' in event && event.error !== undefined)
 }
 
 /** Where it was thrown: the first lines of its stack, without the message above them. */

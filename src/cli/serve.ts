@@ -5,7 +5,7 @@ import type { Emit } from '../base/events.ts'
 import { realWorld } from '../base/world.ts'
 import { isActivated } from '../service/activation.ts'
 import { leave } from '../service/leaving.ts'
-import type { ServeOptions } from '../service/options.ts'
+import { settingsOf, type ServeOptions } from '../service/options.ts'
 import { exitCode, guard, serveRun } from '../service/serve.ts'
 import type { Guarded } from '../service/signals.ts'
 import { isStopped } from '../service/starting.ts'
@@ -57,9 +57,11 @@ export async function serveModule(module: string, command: ServeCommand): Promis
   guard.keep(unserved)
   try {
     const where = placeOf(command)
-    const log =
-      form === 'pretty' ? new Screen(module, process.stdout).show : jsonLog(process.stdout)
     const link = WorkerLink.of(command)
+    const log =
+      form === 'pretty'
+        ? new Screen(module, process.stdout, link?.place.slot).show
+        : jsonLog(process.stdout, link && { slot: link.place.slot, pid: process.pid })
     unserved.link = link
     if (command.workers === undefined || link) {
       await serveHere(module, command, { where, log, link, unserved })
@@ -87,13 +89,14 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
   if (unserved.isEnding) return
   const on: Emit = link ? (event) => (log(event), link.follow(event)) : log
   const place = link ? { fd: link.place.fd } : where
+  const options = { ...optionsOf(command, place, loaded), ...tls, on }
+  link?.loaded(settingsOf(loaded.definition, options).gracefulTimeout)
   const removePid = command.pid === undefined || link ? undefined : writePid(command.pid)
   try {
-    const running = await serveRun(loaded.definition, {
-      ...optionsOf(command, place, loaded),
-      ...tls,
-      on,
-    })
+    const running = await serveRun(
+      loaded.definition,
+      link ? { ...options, signalExitCodes: false } : options,
+    )
     link?.take(running)
     const { clean } = await running.closed
     leave(clean ? 0 : 1, { emit: log, world: realWorld })
@@ -113,10 +116,11 @@ async function superviseHere(
   command: ServeCommand,
   { where, emit }: { where: Place; emit: Emit },
 ): Promise<void> {
-  const { workers, gracefulTimeout, control } = command
+  const { workers, gracefulTimeout, signalExitCodes, control } = command
   const removePid = command.pid === undefined ? undefined : writePid(command.pid)
   try {
-    const serve = { ...where, ...given({ gracefulTimeout }) }
+    const { tls } = tlsOf(command)
+    const serve = { ...where, ...given({ gracefulTimeout, tls, signalExitCodes }) }
     await supervise({ workers: workers!, serve, emit, module, control })
   } finally {
     removePid?.()

@@ -7,7 +7,7 @@ import type { Binding } from '../http/binding.ts'
 import { leave } from '../service/leaving.ts'
 import { Notifier, takeNotifySettings } from '../service/notify.ts'
 import type { ServeOptions } from '../service/options.ts'
-import { bindPlace, guard } from '../service/serve.ts'
+import { bindPlace, exitCode, guard } from '../service/serve.ts'
 import { onSignal, type Guarded } from '../service/signals.ts'
 import { WORKER_VARIABLE, type FromWorker, type WorkerPlace } from '../supervisor/messages.ts'
 import { Supervisor, type System } from '../supervisor/supervisor.ts'
@@ -23,7 +23,7 @@ const GRACE = 25_000
 /** How a service is supervised. */
 export interface SuperviseOptions {
   readonly workers: number
-  /** Where to listen; its other fields are the workers' own. */
+  /** Where to listen, how long a stop may take, and with which codes to exit; its other fields are the workers' own. */
   readonly serve: ServeOptions
   readonly emit: Emit
   /** The module, as it was given. */
@@ -44,7 +44,8 @@ export async function supervise(options: SuperviseOptions): Promise<void> {
   const fd = descriptorOf(binding)
   const grace = serve.gracefulTimeout === undefined ? GRACE : milliseconds(serve.gracefulTimeout)
   const { module, control: path } = options
-  const url = binding.describe()
+  const plain = binding.describe()
+  const url = serve.tls ? plain.replace(/^http:/, 'https:') : plain
   const control = new ServiceControl({ module, url, path, emit, world: realWorld })
   const notify = notifying(emit)
   const tell: Emit = (event) => (control.follow(event), notify(event))
@@ -55,12 +56,13 @@ export async function supervise(options: SuperviseOptions): Promise<void> {
   }
   const supervisor = new Supervisor(system, { workers, emit: tell, boot: BOOT, grace })
   const closeControl = await openControl(control, supervisor, binding)
-  const releases = [...follow(supervisor), closeControl]
-  emit({ type: 'supervisor.listening', url, workers })
+  const release = follow(supervisor)
+  tell({ type: 'supervisor.listening', url, workers })
   supervisor.start()
-  const { clean } = await supervisor.closed
-  for (const release of releases) release()
-  leave(clean ? 0 : 1, { emit, world: realWorld })
+  const { code } = await supervisor.closed
+  const asked = release()
+  closeControl()
+  leave(code || exitCode(asked ?? '', serve), { emit, world: realWorld })
 }
 
 async function openControl(
@@ -86,8 +88,11 @@ function descriptorOf(binding: Binding): number {
   )
 }
 
-/** The process's signals: HUP replaces the workers, unless a terminal sends it. */
-function follow(supervisor: Supervisor): (() => void)[] {
+/**
+ * The process's signals: HUP replaces the workers, unless a terminal sends it. What it returns ends that, and gives the signal that
+ * asked the process to end.
+ */
+function follow(supervisor: Supervisor): () => string | undefined {
   const guarded: Guarded = {
     stop: (reason) => supervisor.stop(reason),
     force: (reason) => supervisor.force(reason),
@@ -99,12 +104,15 @@ function follow(supervisor: Supervisor): (() => void)[] {
     for (const worker of supervisor.workers) worker.kill()
   }
   process.once('exit', killAll)
-  return [
+  const releases = [
     onSignal('SIGTTIN', () => supervisor.scaleBy(1)),
     onSignal('SIGTTOU', () => supervisor.scaleBy(-1)),
-    () => void guard.remove(guarded),
     () => process.off('exit', killAll),
   ]
+  return () => {
+    for (const release of releases) release()
+    return guard.remove(guarded)
+  }
 }
 
 /** systemd hears of the service, which is ready with its first worker, from its main process alone. */
@@ -116,6 +124,9 @@ function notifying(emit: Emit): Emit {
   let isReady = false
   return (event) => {
     emit(event)
+    if (event.type === 'supervisor.listening') {
+      notifier.follow({ type: 'service.listening', url: event.url })
+    }
     if (event.type === 'worker.ready' && !isReady) {
       isReady = true
       notifier.follow({ type: 'service.ready', took: event.took })
@@ -142,7 +153,10 @@ function spawnWorker(place: WorkerPlace & { fd: number }): Child {
     kill: () => killGroup(pid),
     onMessage: (listener) => void child.on('message', (message) => listener(message as FromWorker)),
     onExit(listener) {
-      child.once('error', () => listener({ code: 1, signal: null }))
+      child.on('error', (error) => {
+        // Only without a process is that its end
+        if (pid === undefined) listener({ code: 1, signal: null, error: error.message })
+      })
       child.once('exit', (code, signal) => {
         // What it has spawned goes with it
         killGroup(pid)

@@ -17,8 +17,6 @@ export class WorkerLink {
   readonly place: WorkerPlace
   readonly #keepAlive: number
   #run: ServiceRun | undefined
-  /** What was asked for before there was anything to stop. */
-  #early: ToWorker | undefined
   /** Was it the supervisor that asked it to stop? */
   #asked = false
 
@@ -27,7 +25,7 @@ export class WorkerLink {
     const { keepAlive } = options
     this.#keepAlive = keepAlive === undefined ? KEEP_ALIVE : milliseconds(keepAlive)
     process.on('message', (message) => this.#hear(message as ToWorker))
-    process.once('disconnect', () => this.#orphaned())
+    process.once('disconnect', this.#orphaned)
   }
 
   /** The link of this process, when a supervisor has started it; `undefined` otherwise. Once: its children are no workers. */
@@ -36,6 +34,11 @@ export class WorkerLink {
     delete process.env[WORKER_VARIABLE]
     if (place === undefined || !process.connected) return undefined
     return new WorkerLink(JSON.parse(place) as WorkerPlace, options)
+  }
+
+  /** The module is loaded: only now is it known how long a stop may take, in milliseconds. */
+  loaded(grace: number): void {
+    this.#send({ t: 'loaded', grace })
   }
 
   /** Tells the supervisor how it goes. */
@@ -49,16 +52,15 @@ export class WorkerLink {
       case 'service.stopping':
         return this.#asked ? undefined : this.#send({ t: 'dying', reason: event.reason })
       case 'service.closed':
-        return this.#end(event.clean)
+        return this.#end()
       default:
         return undefined
     }
   }
 
-  /** Takes the run that it is about, as soon as there is one. */
+  /** Takes the run that it is about, as soon as it has started. */
   take(run: ServiceRun): void {
     this.#run = run
-    if (this.#early) this.#hear(this.#early)
   }
 
   /** Tells why there is nothing to run. */
@@ -68,11 +70,20 @@ export class WorkerLink {
   }
 
   #hear(message: ToWorker): void {
-    const run = this.#run
     this.#asked = true
-    if (!run) this.#early = message
-    else if (message.t === 'force') void run.force(message.reason)
-    else void run.stop(message.reason, this.#mannerOf(message.kind))
+    if (message.t === 'force') this.#force(message.reason)
+    else this.#stop(message.reason, this.#mannerOf(message.kind))
+  }
+
+  /** Until it has started there is nothing to drain: a signal of its own reaches every part of a start. */
+  #stop(reason: string, manner: StopManner): void {
+    if (this.#run) void this.#run.stop(reason, manner)
+    else process.kill(process.pid, 'SIGTERM')
+  }
+
+  #force(reason: string): void {
+    if (this.#run) void this.#run.force(reason)
+    else process.kill(process.pid, 'SIGINT')
   }
 
   /** Where others serve on, a connection is kept as long as it was promised, and nobody has to look away. */
@@ -81,14 +92,15 @@ export class WorkerLink {
     return { idle: this.#keepAlive, drainDelay: 0, staysReady: true }
   }
 
-  /** The supervisor is gone: nobody would start another one, and the port must become free. */
-  #orphaned(): void {
-    if (this.#run) void this.#run.stop('its supervisor is gone', { drainDelay: 0 })
-    else process.kill(process.pid, 'SIGTERM')
+  /** The supervisor is gone: nobody would start another one, the port must become free, and what it has spawned must end. */
+  readonly #orphaned = (): void => {
+    process.once('exit', () => process.kill(-process.pid, 'SIGKILL'))
+    this.#stop('its supervisor is gone', { drainDelay: 0 })
   }
 
-  #end(clean: boolean): void {
-    this.#send({ t: 'closed', clean })
+  #end(): void {
+    this.#send({ t: 'closed' })
+    process.off('disconnect', this.#orphaned)
     // It would hold the event loop
     if (process.connected) process.disconnect()
   }

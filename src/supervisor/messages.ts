@@ -9,15 +9,17 @@ export type ToWorker =
 
 /** What a worker sends to the supervisor. */
 export type FromWorker =
+  /** Its module is loaded: how long its stop may take, in milliseconds. */
+  | { t: 'loaded'; grace: number }
   /** A step of the start is done: it gets more time. */
   | { t: 'progress' }
   | { t: 'ready' }
   /** Its start has failed: why, in one line. It ends its process. */
   | { t: 'failed'; reason: string }
-  /** An error that nobody caught: it stops, and is to be replaced at once. */
+  /** It stops by itself, after an error that nobody caught or a signal of its own: it is to be replaced at once. */
   | { t: 'dying'; reason: string }
-  /** It has stopped: what follows is the end of its process. */
-  | { t: 'closed'; clean: boolean }
+  /** It has stopped in order: what follows is the end of its process. */
+  | { t: 'closed' }
 
 /** Where a worker finds what it is, in its environment: its slot, and the descriptor that it listens on. */
 export const WORKER_VARIABLE = 'STEWARD_WORKER'

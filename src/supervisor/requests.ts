@@ -31,7 +31,7 @@ export type Answer =
 export interface Controlled {
   readonly state: SupervisorState
   readonly target: number
-  readonly closed: Promise<{ readonly clean: boolean }>
+  readonly closed: Promise<{ readonly code: number }>
   restart(reason: string): void
   scale(workers: number): void
   stop(reason: string): void
@@ -92,8 +92,8 @@ async function reload(
 async function stop({ wait }: { wait?: boolean }, supervisor: Controlled): Promise<Answer> {
   supervisor.stop('control')
   if (!wait) return { ok: true }
-  const { clean } = await supervisor.closed
-  return { ok: true, clean }
+  const { code } = await supervisor.closed
+  return { ok: true, clean: code === 0 }
 }
 
 function parse(line: string): Request | { error: string } {

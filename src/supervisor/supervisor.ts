@@ -1,6 +1,7 @@
 import type { Emit } from '../base/events.ts'
 import type { Release, World } from '../base/world.ts'
 import { Backoff } from './backoff.ts'
+import { causeOf } from './cause.ts'
 import type { StopKind } from './messages.ts'
 import { Worker, type Child, type Exit, type WorkerLimits, type WorkerListener } from './worker.ts'
 
@@ -20,9 +21,10 @@ export interface SupervisorOptions extends WorkerLimits {
   readonly emit: Emit
 }
 
-/** What came of it. `clean`: every worker that was stopped has ended with 0. */
+/** What came of it. */
 export interface SupervisorReport {
-  readonly clean: boolean
+  /** 0: every worker that was stopped has ended with 0. 2: wrong use, as the first worker has said. */
+  readonly code: 0 | 1 | 2
 }
 
 /** A place for a worker: at most one is ready in it for long, and one more starts or stops. */
@@ -59,14 +61,14 @@ export class Supervisor implements WorkerListener {
   #generation = 1
   /** The roll that is under way. */
   #roll: { generation: number; since: number } | undefined = undefined
-  #clean = true
-  #since: number
+  #code: 0 | 1 | 2 = 0
+  /** When its stop began. */
+  #stopped = 0
 
   constructor(system: System, options: SupervisorOptions) {
     this.#system = system
     this.#options = options
     this.#target = options.workers
-    this.#since = system.world.now()
   }
 
   get state(): SupervisorState {
@@ -88,14 +90,14 @@ export class Supervisor implements WorkerListener {
     return this.#closed.promise
   }
 
-  /** Starts the workers. */
+  /** Starts a worker; with the first that is ready, the others: what cannot start says so once. */
   start(): void {
     this.#look()
   }
 
   /** Replaces every worker by one with the newest code, one after the other; a second call while one runs ends with the newest code, too. */
   restart(reason: string): void {
-    if (this.#state !== 'running') return
+    if (this.#state === 'stopping' || this.#state === 'closed') return
     this.#generation++
     this.#roll = { generation: this.#generation, since: this.#system.world.now() }
     this.#options.emit({ type: 'roll.started', generation: this.#generation, reason })
@@ -117,8 +119,10 @@ export class Supervisor implements WorkerListener {
   stop(reason: string): void {
     if (this.#state === 'stopping' || this.#state === 'closed') return
     this.#state = 'stopping'
+    this.#stopped = this.#system.world.now()
     this.#roll = undefined
-    const { emit, grace } = this.#options
+    const { emit } = this.#options
+    const grace = Math.max(this.#options.grace, ...this.workers.map((worker) => worker.grace))
     emit({ type: 'supervisor.stopping', reason, grace })
     // First: or the queue would fill while nobody accepts any more
     this.#system.release()
@@ -129,12 +133,14 @@ export class Supervisor implements WorkerListener {
   /** Cuts what is under way in them. */
   force(reason: string): void {
     this.stop(reason)
+    if (this.#state === 'closed') return
+    this.#options.emit({ type: 'supervisor.forced', reason })
     for (const worker of this.workers) worker.force(reason)
   }
 
   /** A supervisor that has lost its mind leaves nobody behind. */
   fail(error: unknown): void {
-    this.#clean = false
+    this.#code = 1
     this.#options.emit({ type: 'error', message: 'The supervisor has failed', error })
     this.stop('failure')
   }
@@ -151,44 +157,49 @@ export class Supervisor implements WorkerListener {
   dying(worker: Worker, reason: string): void {
     const { slot, pid, generation } = worker
     this.#options.emit({ type: 'worker.dying', slot, pid, generation, reason })
+    this.#died(worker)
     this.#look()
   }
 
   killed(worker: Worker, doing: 'starting' | 'stopping', after: number): void {
     const { slot, pid, generation } = worker
-    if (doing === 'stopping') this.#clean = false
+    if (this.#state === 'stopping') this.#code = 1
     this.#options.emit({ type: 'worker.killed', slot, pid, generation, doing, after })
   }
 
   gone(worker: Worker, exit: Exit): void {
-    const slot = this.#slots[worker.slot]!
-    slot.workers.delete(worker)
-    if (exit.code !== 0 && this.#state === 'stopping') this.#clean = false
+    this.#slots[worker.slot]!.workers.delete(worker)
+    if (exit.code !== 0 && this.#state === 'stopping') this.#code ||= 1
     this.#tellGone(worker, exit)
-    const isWanted = this.#state === 'running' && worker.slot < this.#target
-    const isMissed = isWanted && ![...slot.workers].some(isAlive)
-    if (this.#state === 'starting' && !worker.wasReady) return this.#failStart()
-    if (this.#roll?.generation === worker.generation && !worker.wasReady) this.#endRoll('failed')
-    else if (isMissed) this.#wait(slot, worker)
+    if (!worker.wasExpected) this.#lost(worker, exit)
     this.#look()
   }
 
-  #tellGone(worker: Worker, { code, signal }: Exit): void {
+  #tellGone(worker: Worker, exit: Exit): void {
     const { slot, pid, generation, age } = worker
-    const cause = causeOf(worker, { code, signal })
+    const { code, signal } = exit
+    const cause = causeOf(worker, exit)
     this.#options.emit({ type: 'worker.gone', slot, pid, generation, age, code, signal, cause })
   }
 
-  /** Before anything has run nothing is lost by ending, and the error would only come again. */
-  #failStart(): void {
-    this.#clean = false
-    this.stop('a worker could not start')
+  /** One has ended that neither was asked to stop nor had said that it does. */
+  #lost(worker: Worker, { code }: Exit): void {
+    if (this.#state === 'starting') {
+      // Before anything has run nothing is lost by ending, and the error would only come again
+      this.#code = code === 2 ? 2 : 1
+      return this.stop('the first worker could not start')
+    }
+    if (this.#roll?.generation === worker.generation && !worker.wasReady) this.#endRoll('failed')
+    this.#died(worker)
   }
 
   /** The slot of a worker that died gets another: at once, unless one has died there lately. */
-  #wait(slot: Slot, worker: Worker): void {
+  #died({ slot: index, age }: Worker): void {
+    const slot = this.#slots[index]!
+    const isMissed = index < this.#target && ![...slot.workers].some(isAlive)
+    if (this.#state !== 'running' || !isMissed) return
     const { world } = this.#system
-    const wait = slot.backoff.died(worker.age, world.random())
+    const wait = slot.backoff.died(age, world.random())
     if (wait === 0) return
     slot.waits = world.timer(wait, () => {
       slot.waits = undefined
@@ -208,11 +219,12 @@ export class Supervisor implements WorkerListener {
   #look(): void {
     if (this.#state === 'closed') return
     if (this.#state === 'stopping') return this.#lookForEnd()
-    while (this.#slots.length < this.#target) {
+    const wanted = this.#state === 'starting' ? 1 : this.#target
+    while (this.#slots.length < wanted) {
       this.#slots.push({ workers: new Set(), backoff: new Backoff(), waits: undefined })
     }
     for (const [index, slot] of this.#slots.entries()) {
-      if (index >= this.#target) this.#empty(slot)
+      if (index >= wanted) this.#empty(slot)
       else if (!slot.waits && ![...slot.workers].some(isAlive)) this.#start(index)
     }
     if (this.#roll) this.#lookAtRoll()
@@ -222,9 +234,9 @@ export class Supervisor implements WorkerListener {
     if (this.workers.length > 0) return
     this.#state = 'closed'
     for (const { waits } of this.#slots) waits?.()
-    const took = this.#system.world.now() - this.#since
-    this.#options.emit({ type: 'supervisor.closed', clean: this.#clean, took })
-    this.#closed.resolve({ clean: this.#clean })
+    const took = this.#system.world.now() - this.#stopped
+    this.#options.emit({ type: 'supervisor.closed', clean: this.#code === 0, took })
+    this.#closed.resolve({ code: this.#code })
   }
 
   /** One at a time: the next one starts when the last one is ready. */
@@ -267,18 +279,4 @@ export class Supervisor implements WorkerListener {
 
 function isAlive({ state }: Worker): boolean {
   return state === 'starting' || state === 'ready'
-}
-
-/** What a signal that ended a process has probably come from. */
-const CAUSES: Readonly<Record<string, string>> = {
-  SIGKILL: 'killed: by the kernel when memory ran out, by its own watchdog, or by somebody',
-  SIGABRT: 'aborted: its heap was exhausted, or it called process.abort()',
-}
-
-/** What has probably ended it, in words; empty when it was asked to end and did. */
-function causeOf(worker: Worker, { code, signal }: Exit): string {
-  if (signal !== null) return CAUSES[signal] ?? `ended by ${signal}`
-  if (worker.failure !== '') return `its start failed: ${worker.failure}`
-  if (code !== 0) return `${worker.wasReady ? 'ended with' : 'its start failed,'} exit code ${code}`
-  return worker.wasReady ? '' : 'it has ended before it was ready'
 }

@@ -1,10 +1,13 @@
 import type { World } from '../base/world.ts'
+import { reserveOf } from '../service/stages.ts'
 import type { FromWorker, StopKind, ToWorker } from './messages.ts'
 
 /** How the process of a worker has ended. */
 export interface Exit {
   readonly code: number | null
   readonly signal: string | null
+  /** Why there was no process at all. */
+  readonly error?: string
 }
 
 /** The process of a worker, as the operating system gives it. */
@@ -14,6 +17,7 @@ export interface Child {
   /** Kills it, with everything that it has spawned. */
   kill(): void
   onMessage(listener: (message: FromWorker) => void): void
+  /** Once. */
   onExit(listener: (exit: Exit) => void): void
 }
 
@@ -21,10 +25,12 @@ export interface Child {
  * Where a worker is:
  *
  * ```
- *  starting ── ready ──▶ ready ── stop(), or an error that nobody caught ──▶ stopping ── exit ──▶ gone
- *      │  └─── stop(), or its start takes too long ───────────────────────────▲                    ▲
- *      └────────────────────────────────── exit ─────────────────────────────────────────────────┘
+ *  starting ── ready ──▶ ready ── stop(), or it stops by itself ────────────▶ stopping ── exit ──▶ gone
+ *      │  └─── stop() ────────────────────────────────────────────────────────▲                    ▲
+ *      └─────────────────────────────── exit, or it takes too long ──────────────────────────────┘
  * ```
+ *
+ * A step that takes too long is ended by a kill: the exit follows.
  */
 export type WorkerState = 'starting' | 'ready' | 'stopping' | 'gone'
 
@@ -32,17 +38,23 @@ export type WorkerState = 'starting' | 'ready' | 'stopping' | 'gone'
 export interface WorkerLimits {
   /** For each step of a start; a step that is done gives as much again. */
   readonly boot: number
-  /** For a stop; one second later it is killed. */
+  /** For a stop, where the service does not say it; soon after it the worker is killed. */
   readonly grace: number
 }
 
 /** How long after its grace a worker is killed, in milliseconds: its own watchdog comes first, and says why. */
 const MERCY = 1_500
 
+/**
+ * How long a worker that is late may still be heard, in milliseconds. When this process or the whole machine was suspended, timers
+ * fire before what has come meanwhile is read.
+ */
+const LAST_WORD = 100
+
 /** What a supervisor hears of its workers. */
 export interface WorkerListener {
   ready(worker: Worker): void
-  /** It has begun to stop though nobody asked: an error that nobody caught. */
+  /** It was ready, and has begun to stop though nobody asked. */
   dying(worker: Worker, reason: string): void
   /** It is killed, since its start or its stop took too long. */
   killed(worker: Worker, doing: 'starting' | 'stopping', after: number): void
@@ -61,10 +73,17 @@ export class Worker {
   readonly #world: World
   #state: WorkerState = 'starting'
   #release: () => void = () => {}
+  #grace: number
   /** Has it become ready, ever? */
   wasReady = false
   /** Why its start has failed, in its own words. */
   failure = ''
+  /** Was it asked to stop, or did it say that it does? What ends otherwise is lost. */
+  wasExpected = false
+  /** Has it stopped in order? */
+  hasClosed = false
+  /** What took so long that it was killed. */
+  wasKilled: 'start' | 'stop' | undefined = undefined
 
   constructor(
     { slot, generation }: { slot: number; generation: number },
@@ -78,7 +97,8 @@ export class Worker {
     this.#limits = limits
     this.#world = world
     this.since = world.now()
-    this.#await('starting', limits.boot)
+    this.#grace = limits.grace
+    this.#limit(limits.boot)
     child.onMessage((message) => this.#hear(message))
     child.onExit((exit) => this.#exited(exit))
   }
@@ -96,6 +116,11 @@ export class Worker {
     return this.#world.now() - this.since
   }
 
+  /** How long its stop may take, in milliseconds. */
+  get grace(): number {
+    return this.#grace
+  }
+
   /** Asks it to stop; it is killed when that takes longer than its grace. Once. */
   stop(kind: StopKind, reason: string): void {
     if (this.#state === 'stopping' || this.#state === 'gone') return
@@ -103,9 +128,11 @@ export class Worker {
     this.#stopping()
   }
 
-  /** Cuts what is under way. */
+  /** Cuts what is under way: what closes then has the close reserve. */
   force(reason: string): void {
-    if (this.#state !== 'gone') this.#child.send({ t: 'force', reason })
+    if (this.#state === 'gone') return
+    this.#child.send({ t: 'force', reason })
+    this.#limit(reserveOf(this.#grace) + MERCY)
   }
 
   /** Ends it at once. */
@@ -115,33 +142,67 @@ export class Worker {
 
   #stopping(): void {
     this.#state = 'stopping'
-    this.#await('stopping', this.#limits.grace + MERCY)
+    this.wasExpected = true
+    this.#limit(this.#grace + MERCY)
   }
 
   /** Kills it after so long, unless it comes further before. */
-  #await(doing: 'starting' | 'stopping', limit: number): void {
+  #limit(ms: number): void {
+    const world = this.#world
     this.#release()
-    this.#release = this.#world.timer(limit, () => {
-      this.#listener.killed(this, doing, limit)
-      this.#child.kill()
+    this.#release = world.timer(ms, () => {
+      this.#release = world.timer(LAST_WORD, () => this.#late(ms))
     })
   }
 
+  #late(after: number): void {
+    const doing = this.#state === 'starting' ? 'starting' : 'stopping'
+    this.wasKilled = doing === 'starting' ? 'start' : 'stop'
+    this.#listener.killed(this, doing, after)
+    this.#child.kill()
+  }
+
   #hear(message: FromWorker): void {
-    if (message.t === 'progress' && this.#state === 'starting') {
-      this.#await('starting', this.#limits.boot)
+    switch (message.t) {
+      case 'loaded':
+        this.#grace = message.grace
+        return this.#progress()
+      case 'progress':
+        return this.#progress()
+      case 'ready':
+        return this.#ready()
+      case 'dying':
+        return this.#dying(message.reason)
+      case 'failed':
+        this.failure = message.reason
+        return
+      case 'closed':
+        this.hasClosed = true
+        return
+      default:
+        // Another version of this program may know more
+        return
     }
-    if (message.t === 'ready' && this.#state === 'starting') {
-      this.#release()
-      this.#state = 'ready'
-      this.wasReady = true
-      this.#listener.ready(this)
-    }
-    if (message.t === 'failed') this.failure = message.reason
-    if (message.t === 'dying' && this.#state !== 'stopping') {
-      this.#stopping()
-      this.#listener.dying(this, message.reason)
-    }
+  }
+
+  #progress(): void {
+    if (this.#state === 'starting') this.#limit(this.#limits.boot)
+  }
+
+  #ready(): void {
+    if (this.#state !== 'starting') return
+    this.#release()
+    this.#state = 'ready'
+    this.wasReady = true
+    this.#listener.ready(this)
+  }
+
+  #dying(reason: string): void {
+    // A start that fails is told by its exit; until then it undoes what it has done
+    if (this.#state === 'starting') return this.#limit(this.#grace + MERCY)
+    if (this.#state !== 'ready') return
+    this.#stopping()
+    this.#listener.dying(this, reason)
   }
 
   #exited(exit: Exit): void {

@@ -10,16 +10,18 @@ export interface Tally {
 
 /**
  * So many clients, each of which sends a POST as soon as the last one is answered, on a keep-alive connection of its own.
- * They honour `Connection: close` and never try again. `stop()` lets them finish.
+ * They honour `Connection: close` and never try again; with `close` they ask for it themselves. `stop()` lets them finish.
  */
 export class ClosedLoop {
   readonly tally: Tally = { ok: 0, failures: [], lastFrom: new Map() }
   readonly #port: number
   readonly #clients: Promise<void>[]
+  readonly #headers: Readonly<Record<string, string>>
   #state: 'running' | 'stopping' = 'running'
 
-  constructor(port: number, clients: number) {
+  constructor(port: number, clients: number, kind: 'keep-alive' | 'close' = 'keep-alive') {
     this.#port = port
+    this.#headers = kind === 'close' ? { connection: 'close' } : {}
     this.#clients = Array.from({ length: clients }, (_, number) => this.#run(number))
   }
 
@@ -47,7 +49,9 @@ export class ClosedLoop {
 
   async #post(client: StrictClient, text: string): Promise<void> {
     const body = Buffer.from(text)
-    const { fate, answer } = await client.over(client.ask({ method: 'POST', target: '/', body }))
+    const { fate, answer } = await client.over(
+      client.ask({ method: 'POST', target: '/', headers: this.#headers, body }),
+    )
     if (!answer) throw new Error(fate)
     if (answer.status !== 200 || !answer.body.equals(body)) throw new Error(`${answer.status}`)
     this.tally.ok++

@@ -34,6 +34,10 @@ export interface ProgramOptions {
   through?: readonly string[]
 }
 
+/** Where the control sockets of services are: apart from those of other tests, and of whoever runs these. */
+const RUNTIME = mkdtempSync(join(tmpdir(), 'steward-run-'))
+process.once('exit', () => rmSync(RUNTIME, { recursive: true, force: true }))
+
 /** A program that was spawned: what it prints as JSON lines is awaited by its `event`. Killed when disposed. */
 export class Program implements Disposable {
   readonly child: ChildProcess
@@ -52,7 +56,13 @@ export class Program implements Disposable {
     const [command, ...rest] = [...through, process.execPath, ...args] as [string, ...string[]]
     this.child = spawn(command, rest, {
       cwd: cwd ?? root,
-      env: { ...inherited, NO_COLOR: '1', NODE_COMPILE_CACHE: CACHE, ...env },
+      env: {
+        ...inherited,
+        NO_COLOR: '1',
+        NODE_COMPILE_CACHE: CACHE,
+        XDG_RUNTIME_DIR: RUNTIME,
+        ...env,
+      },
       stdio: stdio ?? ['ignore', 'pipe', 'pipe'],
     })
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => this.#read(text))

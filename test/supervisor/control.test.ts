@@ -19,14 +19,14 @@ class FakeSupervisor implements Controlled {
   target = 2
   readonly asked: string[] = []
   readonly emit: Emit
-  readonly #closed = Promise.withResolvers<{ clean: boolean }>()
+  readonly #closed = Promise.withResolvers<{ code: 0 | 1 }>()
   #generation = 1
 
   constructor(emit: Emit) {
     this.emit = emit
   }
 
-  get closed(): Promise<{ clean: boolean }> {
+  get closed(): Promise<{ code: 0 | 1 }> {
     return this.#closed.promise
   }
 
@@ -48,7 +48,7 @@ class FakeSupervisor implements Controlled {
 
   close(clean: boolean): void {
     this.emit({ type: 'supervisor.closed', clean, took: 1 })
-    this.#closed.resolve({ clean })
+    this.#closed.resolve({ code: clean ? 0 : 1 })
   }
 }
 

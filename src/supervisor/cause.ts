@@ -1,0 +1,27 @@
+import type { Exit, Worker } from './worker.ts'
+
+/** What a signal that ended a process has probably come from. */
+const CAUSES: Readonly<Record<string, string>> = {
+  SIGKILL: 'killed: by the kernel when memory ran out, by its own watchdog, or by somebody',
+  SIGABRT: 'aborted: its heap was exhausted, or it called process.abort()',
+  SIGSEGV: 'crashed in native code (SIGSEGV): most likely in an addon',
+  SIGTRAP: 'crashed in the engine (SIGTRAP)',
+  SIGILL: 'crashed in the engine (SIGILL)',
+}
+
+/** What has probably ended a worker, in words; empty when it stopped in order. */
+export function causeOf(worker: Worker, exit: Exit): string {
+  const { code, signal, error } = exit
+  if (error !== undefined) return `it could not be started: ${error}`
+  if (worker.wasKilled) return `killed: its ${worker.wasKilled} took too long`
+  if (signal !== null) return CAUSES[signal] ?? `ended by ${signal}`
+  if (worker.wasReady) return causeOfCode(worker, code)
+  if (worker.failure !== '') return `its start failed: ${worker.failure}`
+  if (code !== 0) return `its start failed, exit code ${code}`
+  return worker.wasExpected ? '' : 'it has ended before it was ready'
+}
+
+function causeOfCode({ hasClosed }: Worker, code: number | null): string {
+  if (!hasClosed) return `ended with exit code ${code} and closed nothing: it called process.exit()`
+  return code === 0 ? '' : `stopped, not cleanly: exit code ${code}`
+}

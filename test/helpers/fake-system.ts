@@ -1,0 +1,139 @@
+import type { ServiceEvent } from '../../src/base/events.ts'
+import type { FromWorker, ToWorker } from '../../src/supervisor/messages.ts'
+import { Supervisor, type System } from '../../src/supervisor/supervisor.ts'
+import type { Child, Exit } from '../../src/supervisor/worker.ts'
+import { FakeWorld } from './fake-world.ts'
+
+/** The process of a worker that does what a test says. Killed, it is gone at once, as the kernel does it. */
+export class FakeChild implements Child {
+  readonly pid: number
+  readonly slot: number
+  readonly generation: number
+  readonly sent: ToWorker[] = []
+  isGone = false
+  isReady = false
+  #onMessage: (message: FromWorker) => void = () => {}
+  #onExit: (exit: Exit) => void = () => {}
+
+  constructor(pid: number, { slot, generation }: { slot: number; generation: number }) {
+    this.pid = pid
+    this.slot = slot
+    this.generation = generation
+  }
+
+  send(message: ToWorker): void {
+    this.sent.push(message)
+  }
+
+  kill(): void {
+    this.exit(null, 'SIGKILL')
+  }
+
+  onMessage(listener: (message: FromWorker) => void): void {
+    this.#onMessage = listener
+  }
+
+  onExit(listener: (exit: Exit) => void): void {
+    this.#onExit = listener
+  }
+
+  /** Was it asked to stop? */
+  get isAsked(): boolean {
+    return this.sent.some(({ t }) => t === 'stop')
+  }
+
+  say(message: FromWorker): void {
+    if (!this.isGone) this.#onMessage(message)
+  }
+
+  ready(): void {
+    this.isReady = true
+    this.say({ t: 'ready' })
+  }
+
+  /** It stops in order, as it was asked to. */
+  obey(code: 0 | 1 = 0): void {
+    this.say({ t: 'closed' })
+    this.exit(code)
+  }
+
+  exit(code: number | null, signal: string | null = null): void {
+    if (this.isGone) return
+    this.isGone = true
+    this.#onExit({ code, signal })
+  }
+}
+
+/** A supervisor in a world without processes. */
+export class FakeSystem implements System {
+  readonly world = new FakeWorld()
+  readonly children: FakeChild[] = []
+  readonly events: ServiceEvent[] = []
+  released = 0
+  readonly supervisor: Supervisor
+
+  constructor(workers: number) {
+    const emit = (event: ServiceEvent): void => void this.events.push(event)
+    this.supervisor = new Supervisor(this, { workers, emit, boot: 60_000, grace: 25_000 })
+  }
+
+  /** One whose workers are all ready. */
+  static running(workers: number): FakeSystem {
+    const system = new FakeSystem(workers)
+    system.supervisor.start()
+    system.child(0).ready()
+    for (const child of system.starting) child.ready()
+    return system
+  }
+
+  spawn(place: { slot: number; generation: number }): FakeChild {
+    const child = new FakeChild(1_000 + this.children.length, place)
+    this.children.push(child)
+    return child
+  }
+
+  release(): void {
+    this.released++
+  }
+
+  /** The worker that was spawned so many-th. */
+  child(index: number): FakeChild {
+    return this.children[index]!
+  }
+
+  get last(): FakeChild {
+    return this.children.at(-1)!
+  }
+
+  /** Those that have a process. */
+  get alive(): FakeChild[] {
+    return this.children.filter(({ isGone }) => !isGone)
+  }
+
+  /** Those that are to become ready. */
+  get starting(): FakeChild[] {
+    return this.alive.filter(({ isReady, isAsked }) => !isReady && !isAsked)
+  }
+
+  /** Those that serve, as slot and generation: `0.1`. */
+  get serving(): string[] {
+    const { workers } = this.supervisor
+    const ready = workers.filter(({ state }) => state === 'ready')
+    return ready.map(({ slot, generation }) => `${slot}.${generation}`).sort()
+  }
+
+  /** The names of what was told, of these if any are given. */
+  names(...wanted: string[]): string[] {
+    const names = this.events.map(({ type }) => type as string)
+    return wanted.length > 0 ? names.filter((name) => wanted.includes(name)) : names
+  }
+
+  /** The last event of a type. */
+  told<Type extends ServiceEvent['type']>(
+    type: Type,
+  ): Extract<ServiceEvent, { type: Type }> | undefined {
+    const isOf = (event: ServiceEvent): event is Extract<ServiceEvent, { type: Type }> =>
+      event.type === type
+    return this.events.findLast(isOf)
+  }
+}
