@@ -2,7 +2,7 @@ import { OutgoingMessage, type IncomingMessage, type ServerResponse } from 'node
 import type { ServerHttp2Stream } from 'node:http2'
 import { StewardError } from '../base/errors.ts'
 import type { Connection } from './connections.ts'
-import { isAnswered, streamOf } from './http2.ts'
+import { breakRequest, isAnswered, streamOf } from './http2.ts'
 
 /** What came of an exchange. */
 export interface Ended {
@@ -87,7 +87,7 @@ export class Exchange {
     const stream = streamOf(response)
     // The response of a stream does not tell of every end: of HEAD only when it was written to its end
     if (stream) (stream as Carrier)[EXCHANGE] = this
-    if (stream) stream.on('close', onStreamClosed)
+    if (stream) stream.on('aborted', onStreamAborted).on('close', onStreamClosed)
     else response.on('close', onResponseClosed)
   }
 
@@ -258,6 +258,12 @@ export class Exchange {
     else if (this.#state === 'finishing') this.#close()
   }
 
+  /** Its stream was reset, or has gone with its connection, before its response was over. */
+  aborted(): void {
+    this.interrupt('gone')
+    breakRequest(this.request)
+  }
+
   /** The response is finished, or its connection is gone. */
   responseClosed(): void {
     if (!this.#isSent) this.#interrupted()
@@ -354,8 +360,14 @@ function onResponseClosed(this: ServerResponse): void {
   exchangeOf(this.req)?.responseClosed()
 }
 
+function onStreamAborted(this: ServerHttp2Stream): void {
+  ;(this as Carrier)[EXCHANGE]?.aborted()
+}
+
 function onStreamClosed(this: ServerHttp2Stream): void {
-  ;(this as Carrier)[EXCHANGE]?.responseClosed()
+  const exchange = (this as Carrier)[EXCHANGE]!
+  exchange.responseClosed()
+  breakRequest(exchange.request)
 }
 
 function reasonOf(exchange: Exchange, why: Interruption): StewardError {
