@@ -75,7 +75,10 @@ export function endRequest(stream: ServerHttp2Stream): void {
  */
 export function breakRequest(request: IncomingMessage): void {
   // What was made of a bare stream is nothing that could be read
-  if (request.readableEnded !== false || request.destroyed) return
+  if (request.readableEnded !== false) return
+  // Node still hands out, in this very tick, what it has been told to before
+  request.pause()
+  if (request.destroyed) return
   request.on('error', ignore)
   request.destroy(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }))
 }
