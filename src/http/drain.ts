@@ -191,6 +191,14 @@ export class Drain {
   #refuse(): void {
     this.#interrupt()
     this.#traffic.stage = 'refusing'
+    void this.#refuseAll()
+  }
+
+  /** A response that the kernel has already, which with TLS Node tells a turn later, is not cut. */
+  async #refuseAll(): Promise<void> {
+    await turn()
+    await turn()
+    if (this.#state === 'over') return
     for (const connection of this.#traffic.connections) refuseAll(connection)
   }
 

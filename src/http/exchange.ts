@@ -1,8 +1,9 @@
 import { OutgoingMessage, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { ServerHttp2Stream } from 'node:http2'
-import { StewardError } from '../base/errors.ts'
+import type { StewardError } from '../base/errors.ts'
 import type { Connection } from './connections.ts'
-import { isAnswered, streamOf } from './http2.ts'
+import { isGone, reasonOf, type Interruption } from './interruption.ts'
+import { breakRequest, endRequest, isAnswered, streamOf } from './http2.ts'
 
 /** What came of an exchange. */
 export interface Ended {
@@ -17,6 +18,9 @@ export interface Ended {
 /** Called once an exchange is over; a promise that it returns is waited for. */
 export type WhenOver = (ended: Ended) => void | Promise<void>
 
+/** How long the end of a stream is waited for before it is looked for again, in milliseconds. */
+const MOMENT = 10
+
 /**
  * Where an exchange is. The handler and the response end in any order; only when both have, it closes:
  *
@@ -29,23 +33,11 @@ export type WhenOver = (ended: Ended) => void | Promise<void>
  */
 export type ExchangeState = 'running' | 'answering' | 'finishing' | 'closing' | 'over'
 
-/** Why a signal is aborted: the client has gone, or the grace of a stop is spent. */
-export type Interruption = 'gone' | 'spent'
-
 const EXCHANGE = Symbol('steward.exchange')
 
 interface Carrier {
   [EXCHANGE]?: Exchange
 }
-
-/** What reading a request, or writing a response, fails with when the client has gone. */
-const GONE = new Set([
-  'ECONNRESET',
-  'EPIPE',
-  'ERR_STREAM_PREMATURE_CLOSE',
-  'ERR_HTTP2_STREAM_ERROR',
-  'ERR_HTTP2_SESSION_ERROR',
-])
 
 /** The exchange that a request belongs to; `undefined` for a request that did not come through an `HttpServer`. */
 export function exchangeOf(request: IncomingMessage): Exchange | undefined {
@@ -87,8 +79,10 @@ export class Exchange {
     const stream = streamOf(response)
     // The response of a stream does not tell of every end: of HEAD only when it was written to its end
     if (stream) (stream as Carrier)[EXCHANGE] = this
-    if (stream) stream.on('close', onStreamClosed)
-    else response.emit = emitFollowed as ServerResponse['emit']
+    if (stream) {
+      stream.on('aborted', onStreamAborted).on('finish', onStreamFinished)
+      stream.on('close', onStreamClosed)
+    } else response.emit = emitFollowed as ServerResponse['emit']
   }
 
   /**
@@ -98,7 +92,7 @@ export class Exchange {
   get signal(): AbortSignal {
     if (this.#controller) return this.#controller.signal
     this.#controller = new AbortController()
-    if (this.#interruption) this.#controller.abort(reasonOf(this, this.#interruption))
+    if (this.#interruption) this.#controller.abort(reasonOf(this.name, this.#interruption))
     return this.#controller.signal
   }
 
@@ -202,7 +196,7 @@ export class Exchange {
   interrupt(why: Interruption): void {
     if (this.#interruption) return
     this.#interruption = why
-    this.#controller?.abort(reasonOf(this, why))
+    this.#controller?.abort(reasonOf(this.name, why))
   }
 
   /** Is `error` what our own signal, or Node's streams, told the handler when its client left? */
@@ -240,22 +234,40 @@ export class Exchange {
 
   /** Why it was answered or cut in the handler's place, once it was: what the handler does then reaches nobody. */
   get refused(): StewardError | undefined {
-    return this.#cut ? reasonOf(this, 'spent') : undefined
+    return this.#cut ? reasonOf(this.name, 'spent') : undefined
   }
 
   /** Counts it as cut, once; `true` the first time. It has not gone well then, whatever its handler comes to. */
   cut(): boolean {
     if (this.#cut) return false
     this.#cut = true
-    this.fail(reasonOf(this, 'spent'))
+    this.fail(reasonOf(this.name, 'spent'))
     this.connection.traffic.served.cut++
     return true
   }
 
   /** The handler has returned, resolved or thrown. */
   handlerSettled(): void {
-    if (this.#state === 'running') this.#state = 'answering'
-    else if (this.#state === 'finishing') this.#close()
+    if (this.#state === 'running') {
+      this.#state = 'answering'
+      this.endRequest()
+    } else if (this.#state === 'finishing') this.#close()
+  }
+
+  /** Its stream was reset, or has gone with its connection, before its response was over. */
+  aborted(): void {
+    this.interrupt('gone')
+    breakRequest(this.request)
+  }
+
+  /** Over HTTP/2, an answer that is out ends its request, once nobody reads that any more. */
+  endRequest(): void {
+    const stream = streamOf(this.response)
+    if (!stream || stream.destroyed || this.#state !== 'answering' || !isAnswered(stream)) return
+    if (stream.endAfterHeaders || stream.readableEnded) return
+    // Its end is written behind the last bytes, and a reset would overtake it
+    if (stream.state.localClose) endRequest(stream)
+    else this.connection.traffic.world.timer(MOMENT, () => this.endRequest(), 'idle')
   }
 
   /** The response is finished, or its connection is gone. */
@@ -332,12 +344,6 @@ export class Exchange {
   }
 }
 
-/** Is it what Node's streams tell when the other side has gone? */
-function isGone(error: unknown): boolean {
-  const { code } = (error ?? {}) as { code?: unknown }
-  return typeof code === 'string' && GONE.has(code)
-}
-
 /** A FIN or an error came from there; otherwise the app or we ended it. */
 function clientHasGone({ socket, raw }: Connection): boolean {
   return socket.readableEnded || socket.errored !== null || raw.errored !== null
@@ -365,15 +371,16 @@ function emitFollowed(
   return emit.call(this, event, first, second)
 }
 
-function onStreamClosed(this: ServerHttp2Stream): void {
-  ;(this as Carrier)[EXCHANGE]?.responseClosed()
+function onStreamAborted(this: ServerHttp2Stream): void {
+  ;(this as Carrier)[EXCHANGE]?.aborted()
 }
 
-function reasonOf(exchange: Exchange, why: Interruption): StewardError {
-  return why === 'gone'
-    ? new StewardError('ERR_CLIENT_GONE', `Cannot finish ${exchange.name}: its client has gone`)
-    : new StewardError(
-        'ERR_GRACE_SPENT',
-        `Cannot finish ${exchange.name}: the grace of the stop is spent`,
-      )
+function onStreamFinished(this: ServerHttp2Stream): void {
+  ;(this as Carrier)[EXCHANGE]?.endRequest()
+}
+
+function onStreamClosed(this: ServerHttp2Stream): void {
+  const exchange = (this as Carrier)[EXCHANGE]!
+  exchange.responseClosed()
+  breakRequest(exchange.request)
 }

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { Connection } from './connections.ts'
 import { lingerOn } from './linger.ts'
@@ -67,3 +68,19 @@ export function isAnswered(stream: ServerHttp2Stream): boolean {
 export function endRequest(stream: ServerHttp2Stream): void {
   if (!stream.endAfterHeaders) stream.close(constants.NGHTTP2_NO_ERROR)
 }
+
+/**
+ * Tells whoever still reads a request that its rest will not come, as Node does for HTTP/1.1. Over HTTP/2 it lets half a body look whole,
+ * and hands out what is left of it behind `close`, which a Web stream takes for an error of the process.
+ */
+export function breakRequest(request: IncomingMessage): void {
+  // What was made of a bare stream is nothing that could be read
+  if (request.readableEnded !== false) return
+  // Node still hands out, in this very tick, what it has been told to before
+  request.pause()
+  if (request.destroyed) return
+  request.on('error', ignore)
+  request.destroy(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }))
+}
+
+function ignore(): void {}

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
+import tls from 'node:tls'
 import { MalformedResponse, ResponseParser, type Answer, type Question } from './response-parser.ts'
 import { within } from './within.ts'
 
@@ -50,6 +51,8 @@ export interface StrictClientOptions {
   patience?: number
   /** Is our side kept open when the server has ended its own? @default false */
   holdOpen?: boolean
+  /** Encrypt it, whatever the server's certificate says. @default false */
+  tls?: boolean
 }
 
 interface Entry {
@@ -69,6 +72,8 @@ const SHOWN = 200
  */
 export class StrictClient {
   readonly socket: Duplex
+  /** What is under the encryption; the same where there is none. */
+  readonly #wire: Duplex
   /** Every request, in the order in which it was asked. */
   readonly asked: Asked[] = []
   /** What was sent and came, with its time. */
@@ -90,8 +95,9 @@ export class StrictClient {
   #wake: () => void = () => {}
   #changed: Promise<void> = new Promise((resolve) => (this.#wake = resolve))
 
-  constructor(socket: Duplex, { patience = 10_000 }: StrictClientOptions = {}) {
+  constructor(socket: Duplex, { patience = 10_000 }: StrictClientOptions = {}, wire = socket) {
     this.socket = socket
+    this.#wire = wire
     this.#patience = patience
     socket.on('data', (bytes: Buffer) => this.#note(() => this.#read(bytes)))
     socket.on('end', () => this.#note(() => this.#end('fin')))
@@ -101,12 +107,14 @@ export class StrictClient {
     )
   }
 
-  /** Connects to a port of 127.0.0.1. @throws `ECONNREFUSED` when nobody listens */
+  /** Connects to a port of 127.0.0.1. @throws `ECONNREFUSED` when nobody listens, and what ends a handshake */
   static async connect(port: number, options: StrictClientOptions = {}): Promise<StrictClient> {
     const allowHalfOpen = options.holdOpen ?? false
-    const socket = net.connect({ port, host: '127.0.0.1', allowHalfOpen, noDelay: true })
-    await within(options.patience ?? 10_000, once(socket, 'connect'), 'the connection')
-    return new StrictClient(socket, options)
+    const wire = net.connect({ port, host: '127.0.0.1', allowHalfOpen, noDelay: true })
+    const socket = options.tls ? tls.connect({ socket: wire, rejectUnauthorized: false }) : wire
+    const connected = once(socket, options.tls ? 'secureConnect' : 'connect')
+    await within(options.patience ?? 10_000, connected, 'the connection')
+    return new StrictClient(socket, options, wire)
   }
 
   /** May another request be written? Not behind an answer that says close, nor on what has ended. */
@@ -188,7 +196,7 @@ export class StrictClient {
       this.#tell(how === 'reset' ? '> RST' : '> closes')
       this.#settle('left')
     }
-    if (how === 'reset' && this.socket instanceof net.Socket) this.socket.resetAndDestroy()
+    if (how === 'reset' && this.#wire instanceof net.Socket) this.#wire.resetAndDestroy()
     else this.socket.destroy()
   }
 

@@ -54,6 +54,28 @@ describeEach('drain()', ({ serving, connect }) => {
     assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 0, refused: 0 })
   })
 
+  it('H10 cuts no response that was written whole in the moment of T2', async () => {
+    const force = new AbortController()
+    const arrived = new Counter()
+    const gate = new Gate()
+    await using serves = await serving(async (_, response) => {
+      arrived.add()
+      await gate.opened
+      response.end('in the last moment')
+      // Before Node tells that the kernel has it
+      force.abort()
+    })
+    using client = await connect(serves.port)
+    client.request('GET /')
+    await arrived.reached(1)
+    const drained = serves.drain({ force: force.signal })
+    gate.open()
+    assert.equal((await client.response()).body, 'in the last moment')
+    client.destroy()
+    await drained
+    assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 0, refused: 0 })
+  })
+
   it("H4 ends the server's own interval, so that a drained server is not held for ever", async () => {
     await using serves = await serving(answer)
     const { server } = serves.server

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { constants, type Http2ServerResponse } from 'node:http2'
+import { Readable } from 'node:stream'
 import { describe, it } from 'node:test'
 import { isStewardError } from '../../src/base/errors.ts'
 import { fastWorld } from '../helpers/fast-world.ts'
@@ -60,6 +61,29 @@ for (const { name, serving, connect, isSecure: tls } of [byFirstBytes, byAlpn]) 
         assert.deepEqual(problems(serves.events), [])
       })
     }
+
+    it('X2 hands out nothing of a request behind its end, which a Web stream would die of', async () => {
+      const arrived = new Gate()
+      const failures: unknown[] = []
+      await using serves = await serving(async (request, response) => {
+        const strategy = { highWaterMark: 0 }
+        const body = Readable.toWeb(request, { strategy }).getReader()
+        request.read(0)
+        for (let left = 500; request.readableLength === 0 && left > 0; left--) await turns(1)
+        // The piece that has come is to be handed out in the next tick, and the stream ends before
+        const piece = body.read().catch((error: unknown) => failures.push(error))
+        ;(response as unknown as Http2ServerResponse).stream.close(constants.NGHTTP2_CANCEL)
+        await piece
+        await turns(2)
+        failures.push(request.errored)
+        arrived.open()
+      })
+      using client = await Http2Client.connect(serves.port, { tls })
+      client.open('POST /', { end: false }).write('a piece')
+      await arrived.opened
+      assert.equal(failures.length, 2)
+      assert.equal((failures[1] as NodeJS.ErrnoException).code, 'ECONNRESET')
+    })
 
     it('X2 bounds a client that opens and resets a thousand streams', async () => {
       let open = 0

@@ -1,64 +1,42 @@
 import { pause } from '../helpers/pause.ts'
 import { Random } from '../helpers/random.ts'
 import { bodyOf, headOf, StrictClient, type Asked, type Asking } from '../helpers/strict-client.ts'
-import { targetOf, type Wish } from './answers.ts'
-import type { Ledger, Visit } from './ledger.ts'
-
-/** What the clients of a soak share. */
-export interface Load {
-  readonly seed: number
-  readonly port: number
-  readonly ledger: Ledger
-  /** Aborted when no more is to be asked. */
-  readonly ending: AbortSignal
-}
+import type { Wish } from './answers.ts'
+import type { Visit } from './ledger.ts'
+import { PATIENCE, randomRequest, type Caller, type Load, type Request } from './requests.ts'
+import { visitByHttp2 } from './streams.ts'
 
 /** One that asks and asks until the load ends; what it does is drawn from its seed. */
 export async function runClient(number: number, load: Load): Promise<void> {
   const random = new Random(load.seed, number)
-  const client = new Caller(number, random, load)
+  let count = 0
+  const caller: Caller = { random, load, nextId: () => `c${number}-${count++}` }
   while (!load.ending.aborted) {
-    const behaviour = random.pick(NAMES)
-    await client.visit(behaviour)
+    const isHttp2 = load.way.http2 && random.chance(0.6)
+    await (isHttp2 ? visitByHttp2(caller) : visit(caller))
     await pause(random.int(0, 40))
   }
 }
 
 type Behaviour = (call: Call) => Promise<void>
 
-/** How long a client waits for an answer: longer than the longest grace. */
-const PATIENCE = 15_000
-
-class Caller {
-  readonly #name: string
-  readonly #random: Random
-  readonly #load: Load
-  #count = 0
-
-  constructor(number: number, random: Random, load: Load) {
-    this.#name = `c${number}`
-    this.#random = random
-    this.#load = load
-  }
-
-  /** One connection, from its beginning to its end. */
-  async visit(behaviour: keyof typeof BEHAVIOURS): Promise<void> {
-    const { port, ledger } = this.#load
-    let client: StrictClient
-    try {
-      const holdOpen = behaviour === 'half-closing'
-      client = await StrictClient.connect(port, { patience: PATIENCE, holdOpen })
-    } catch (error) {
-      return ledger.refused(behaviour, error)
-    }
-    const visit: Visit = { behaviour, client, wishes: new Map() }
-    const call = new Call(visit, this.#random, () => `${this.#name}-${this.#count++}`)
-    try {
-      await BEHAVIOURS[behaviour](call)
-    } finally {
-      await call.end()
-      ledger.add(visit)
-    }
+/** One connection, from its beginning to its end. */
+async function visit({ random, load, nextId }: Caller): Promise<void> {
+  const { port, ledger, way } = load
+  const behaviour = random.pick(NAMES)
+  const options = { patience: PATIENCE, holdOpen: behaviour === 'half-closing', tls: way.tls }
+  const at = performance.now()
+  const client = await StrictClient.connect(port, options).catch((error: unknown) =>
+    ledger.refused(behaviour, { error, at, until: performance.now() }),
+  )
+  if (!client) return
+  const visit: Visit = { behaviour, client, wishes: new Map() }
+  const call = new Call({ client, visit }, random, nextId)
+  try {
+    await BEHAVIOURS[behaviour](call)
+  } finally {
+    await call.end()
+    ledger.add(visit)
   }
 }
 
@@ -69,40 +47,30 @@ class Call {
   readonly #visit: Visit
   readonly #nextId: () => string
 
-  constructor(visit: Visit, random: Random, nextId: () => string) {
-    this.client = visit.client
+  constructor(
+    { client, visit }: { client: StrictClient; visit: Visit },
+    random: Random,
+    nextId: () => string,
+  ) {
+    this.client = client
     this.random = random
     this.#visit = visit
     this.#nextId = nextId
   }
 
   /** A request as random as they come, but for what is given. */
-  asking(given: Partial<Asking> = {}, wishes: Partial<Wish> = {}): [Asking, Wish] {
-    const { random } = this
-    const wish: Wish = {
-      id: this.#nextId(),
-      wait: random.chance(0.7) ? random.int(0, 15) : random.int(20, 500),
-      size: random.chance(0.8) ? random.int(0, 2_000) : random.int(2_000, 80_000),
-      parts: random.chance(0.7) ? 1 : random.int(2, 5),
-      gap: random.chance(0.7) ? 0 : random.int(1, 80),
-      reads: random.chance(0.85) ? 'all' : 'nothing',
-      commits: random.chance(0.3),
-      ...wishes,
-    }
-    const drawn: Partial<Asking> = random.chance(0.5)
-      ? { method: 'POST', body: Buffer.alloc(random.int(0, 5_000), wish.id) }
-      : { method: random.pick(['GET', 'GET', 'GET', 'HEAD', 'DELETE']) }
-    return [{ ...(given.method ? {} : drawn), ...given, target: targetOf(wish) }, wish]
+  asking(given: Partial<Asking> = {}, wishes: Partial<Wish> = {}): Request {
+    return randomRequest(this.random, given, { id: this.#nextId(), ...wishes })
   }
 
-  begin([asking, wish]: [Asking, Wish]): Asked {
+  begin([asking, wish]: Request): Asked {
     const asked = this.client.begin(asking)
     this.#visit.wishes.set(asked, wish)
     return asked
   }
 
   /** Asks all at once. */
-  ask(request: [Asking, Wish] = this.asking()): Asked {
+  ask(request: Request = this.asking()): Asked {
     const asked = this.begin(request)
     const [asking] = request
     void this.client.write(asked, Buffer.concat([headOf(asking), bodyOf(asking)]), true)

@@ -5,6 +5,18 @@ import type { Random } from '../helpers/random.ts'
 import { pause } from '../helpers/pause.ts'
 import { within } from '../helpers/within.ts'
 
+/** How clients reach the service. */
+export interface Way {
+  readonly name: string
+  readonly tls: boolean
+  /** Does it speak HTTP/2 as well? */
+  readonly http2: boolean
+  /** The options of `steward serve` that it takes. */
+  readonly args: readonly string[]
+}
+
+export const PLAIN: Way = { name: 'plain', tls: false, http2: false, args: [] }
+
 /** How one process of the service ends. */
 export interface Plan {
   readonly app: 'node' | 'hono'
@@ -38,10 +50,12 @@ export type Complaints = string[]
 export class Generations implements Disposable {
   readonly all: Generation[] = []
   readonly #socket = new net.BoundSocket({ host: '127.0.0.1' })
+  readonly way: Way
   readonly #random: Random
 
-  constructor(random: Random) {
+  constructor(random: Random, way = PLAIN) {
     this.#random = random
+    this.way = way
   }
 
   get port(): number {
@@ -56,7 +70,7 @@ export class Generations implements Disposable {
   async start(plan: Plan = this.#plan()): Promise<Generation> {
     const args = ['--fd', '3', '--log', 'json', '--graceful-timeout', `${plan.grace}ms`]
     const delay = plan.drainDelay > 0 ? ['--drain-delay', `${plan.drainDelay}ms`] : []
-    const program = Program.serve('soaked.ts', [...args, ...delay], {
+    const program = Program.serve('soaked.ts', [...args, ...delay, ...this.way.args], {
       env: { APP: plan.app },
       stdio: ['ignore', 'pipe', 'pipe', this.#socket.fd()],
     })

@@ -5,9 +5,12 @@ import { complaintsAbout, type Generation, type Generations } from './generation
 /** A connection of the soak, and what was wished for on it. */
 export interface Visit {
   readonly behaviour: string
-  readonly client: StrictClient
+  readonly client: Witness
   readonly wishes: Map<Asked, Wish>
 }
+
+/** What a client has seen, whatever protocol it speaks. */
+export type Witness = Pick<StrictClient, 'asked' | 'extra' | 'trace' | 'isHalfClosed'>
 
 /** What the service said of a request. */
 interface Said {
@@ -42,9 +45,14 @@ export class Ledger {
     this.#visits.push({ visit, newest: this.#generations.newest })
   }
 
-  /** A connection was not even made. */
-  refused(behaviour: string, error: unknown): void {
+  /** A connection was not even made: a handshake may be ended by a stop, but none is refused. */
+  refused(
+    behaviour: string,
+    { error, ...when }: { error: unknown; at: number; until: number },
+  ): void {
     this.#count('refused')
+    const isRefused = (error as { code?: string }).code === 'ECONNREFUSED'
+    if (!isRefused && this.#generations.way.tls && this.#generations.mayPart(when)) return
     this.violations.push(`${behaviour}: a connection was refused: ${String(error)}`)
   }
 
