@@ -65,7 +65,8 @@ export interface DrainReport {
  * request whose head had arrived was answered whole. Call `prepare(server)` before it listens, to have TLS handshakes, WebSockets and the
  * age of requests known from their beginning; without it they are known from here on.
  *
- * @throws `ERR_BAD_OPTION` for what is no such server, or no duration
+ * @throws `ERR_BAD_OPTION` for what is no such server, no duration, or a server that listens again after it was drained; at the
+ * end, what `on` has thrown
  * @example
  * ```ts
  * import { createServer } from 'node:http'
@@ -80,9 +81,12 @@ export interface DrainReport {
  */
 export function drain(server: DrainableServer, options: DrainOptions = {}): Promise<DrainReport> {
   const running = DRAINS.get(server)
-  if (running) return running
+  if (running && !server.listening) return running
   try {
     check(server)
+    checkOptions(options)
+    if (running && foreignTraffic(server).traffic.isOver) throw drainedBefore()
+    if (running) return running
     const report = drainNow(server, options, limitsOf(options))
     DRAINS.set(server, report)
     return report
@@ -112,6 +116,26 @@ function check(server: unknown): void {
   )
 }
 
+function checkOptions(options: unknown): void {
+  if (typeof options !== 'object' || options === null) {
+    throw badOption(`Cannot drain with ${describe(options)} as options: pass an object`)
+  }
+  const { signal, on } = options as { signal?: unknown; on?: unknown }
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw badOption(`Cannot drain with ${describe(signal)} as "signal": pass an AbortSignal`)
+  }
+  if (on === undefined || typeof on === 'function') return
+  throw badOption(`Cannot drain with ${describe(on)} as "on": pass a function`)
+}
+
+function drainedBefore(): StewardError {
+  return badOption('Cannot drain a server that was drained and listens again: make a new one')
+}
+
+function badOption(message: string): StewardError {
+  return new StewardError('ERR_BAD_OPTION', message)
+}
+
 interface Shares {
   delay: number
   idle: number
@@ -139,9 +163,15 @@ async function drainNow(
   const foreign = foreignTraffic(server)
   const { traffic } = foreign
   const cut: Cut[] = []
+  const failures: unknown[] = []
   foreign.emit = (event) => {
     if (event.type === 'request.cut') cut.push(cutOf(event))
-    on?.(event)
+    try {
+      on?.(event)
+    } catch (error) {
+      // The drain goes on; whoever waits for it hears of it
+      failures.push(error)
+    }
   }
   const began = realWorld.now()
   const last = Math.min(1_000, within / 10)
@@ -163,6 +193,8 @@ async function drainNow(
     headersTimeout: http1?.headersTimeout ?? 0,
   }).run()
   listener.end()
+  traffic.isOver = true
+  if (failures.length > 0) throw failures[0]
   const { left, refused } = traffic.served
   return { finished: traffic.finished, cut, left, refused, took: realWorld.now() - began }
 }

@@ -33,6 +33,8 @@ export class Traffic {
   readonly background: Set<{ exchange: Exchange; since: number }> = new Set()
   /** Requests that were answered whole since the stop began. */
   finished = 0
+  /** Has it been drained to the end? */
+  isOver = false
   /** Connections accepted so far. */
   accepted = 0
   stage: Stage = 'serving'

@@ -213,6 +213,29 @@ describe('drain() of a server that somebody else has made', () => {
     assert.equal((await drain(server)).finished, 0)
   })
 
+  it('X1 refuses a server that listens again after it was drained', async () => {
+    const server = createServer(answer)
+    await listen(server)
+    await drain(server)
+    await listen(server)
+    await refuses(() => drain(server), /^Cannot drain a server that was drained and listens again/)
+    server.close()
+  })
+
+  it('goes on when its listener throws, and says so at the end', async () => {
+    const server = createServer(() => {})
+    const port = await listen(server)
+    using client = await RawClient.connect(port)
+    client.request('GET /')
+    await once(server, 'request')
+    const broken = new Error('broken')
+    const on = (): void => {
+      throw broken
+    }
+    await assert.rejects(drain(server, { within: '300ms', on }), broken)
+    assert.equal((await client.response()).status, 503)
+  })
+
   it('X1 refuses what is no server, and times that make no sense, in words', async () => {
     await refuses(() => drain({} as never), /^Cannot drain .*: it is no server, pass one of/)
     await refuses(async () => prepare(net.createServer() as never), /it is no server/)
@@ -222,6 +245,8 @@ describe('drain() of a server that somebody else has made', () => {
       /^Cannot drain within 1s with a delay of 2s/,
     )
     await refuses(() => drain(server, { within: 5 as never }), /"within": it is not a duration/)
+    await refuses(() => drain(server, { signal: 5 as never }), /as "signal": pass an AbortSignal/)
+    await refuses(() => drain(server, null as never), /as options: pass an object/)
   })
 })
 
