@@ -72,7 +72,7 @@ export class Observer {
   readonly #since: number
   readonly #workers = new Map<number, Observed>()
   readonly #deaths = new Map<number, number>()
-  readonly #waiting = new Set<{ generation: number; tell: (result: RollResult) => void }>()
+  readonly #waiting = new Set<(result: RollResult) => void>()
   #state: Status['state'] = 'starting'
   #generation = 1
   #roll: { generation: number; since: number } | undefined
@@ -111,7 +111,7 @@ export class Observer {
 
   /** The end of the reload that is begun next: a newer one that takes its place counts for it. */
   nextRoll(): Promise<RollResult> {
-    return new Promise((tell) => this.#waiting.add({ generation: this.#generation + 1, tell }))
+    return new Promise((tell) => this.#waiting.add(tell))
   }
 
   /** Takes what the supervisor tells. */
@@ -128,13 +128,13 @@ export class Observer {
         return
       case 'roll.ended':
         this.#failed = undefined
-        return this.#endRoll(event.generation, { took: event.took })
+        return this.#endRoll({ took: event.took })
       case 'roll.failed':
         this.#failed = { generation: event.generation, reason: this.#lastFailure }
-        return this.#endRoll(event.generation, { failed: this.#lastFailure })
+        return this.#endRoll({ failed: this.#lastFailure })
       case 'supervisor.stopping':
         this.#state = 'stopping'
-        return this.#endRoll(Infinity, { failed: `the service stops (${event.reason})` })
+        return this.#endRoll({ failed: `the service stops (${event.reason})` })
       case 'supervisor.closed':
         this.#state = 'closed'
         return
@@ -183,13 +183,10 @@ export class Observer {
     if (!asked && !failsRoll) this.#deaths.set(slot, (this.#deaths.get(slot) ?? 0) + 1)
   }
 
-  #endRoll(generation: number, result: RollResult): void {
+  #endRoll(result: RollResult): void {
     this.#roll = undefined
-    for (const waiting of this.#waiting) {
-      if (waiting.generation > generation) continue
-      this.#waiting.delete(waiting)
-      waiting.tell(result)
-    }
+    for (const tell of this.#waiting) tell(result)
+    this.#waiting.clear()
   }
 
   #rolling(): Status['rolling'] {
