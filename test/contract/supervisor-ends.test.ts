@@ -28,7 +28,7 @@ describe('a worker that ends', together, () => {
       using program = await Supervised.ready(1, [], { ...limit, env })
       const pid = await program.pid()
       if (path) void program.get(path).catch(() => {})
-      else process.kill(pid, name as NodeJS.Signals)
+      else process.kill(pid, name)
       const end = await program.event('worker.gone')
       assert.equal(end['pid'], pid)
       assert.match(String(end['cause']), cause)
