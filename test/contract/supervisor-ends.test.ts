@@ -3,7 +3,7 @@ import net from 'node:net'
 import { once } from 'node:events'
 import { describe, it } from 'node:test'
 import type { Line } from '../helpers/program.ts'
-import { isAlive, Supervised } from '../helpers/supervised.ts'
+import { gone, isAlive, Supervised } from '../helpers/supervised.ts'
 
 const clean = { code: 0, signal: null }
 const unclean = { code: 1, signal: null }
@@ -28,15 +28,12 @@ describe('a worker that ends', together, () => {
       using program = await Supervised.ready(1, [], { ...limit, env })
       const pid = await program.pid()
       if (path) void program.get(path).catch(() => {})
-      else process.kill(pid, name as NodeJS.Signals)
-      const gone = await program.event('worker.gone')
-      assert.equal(gone['pid'], pid)
-      assert.match(String(gone['cause']), cause)
+      else process.kill(pid, name)
+      const end = await program.event('worker.gone')
+      assert.equal(end['pid'], pid)
+      assert.match(String(end['cause']), cause)
       const [first, second] = [await program.event('worker.ready'), await program.nth('worker.ready', 2)] // oxfmt-ignore
-      assert.ok(
-        between(gone, second) < 1_000 + Number(first['took']),
-        `${between(gone, second)} ms`,
-      )
+      assert.ok(between(end, second) < 1_000 + Number(first['took']), `${between(end, second)} ms`)
       assert.equal((await program.get('/')).status, 200)
       program.signal('SIGTERM')
       assert.deepEqual(await program.exit(), clean)
@@ -66,7 +63,7 @@ describe('a worker that ends', together, () => {
     // oxfmt-ignore
     it(`V7 too late is killed and named: ${how}`, async () => {
       using program = await Supervised.ready(2, ['--graceful-timeout', '500ms'])
-      // Each blocks one: whoever accepts it, both are blocked in the end, or the last one is
+      // Each blocks one: what has accepted one does not accept the other
       using one = await program.connect()
       one.request('GET /block')
       const { pid } = await program.event('app.blocking')
@@ -76,8 +73,8 @@ describe('a worker that ends', together, () => {
       program.signal(signal)
       const killed = await program.event('worker.killed')
       assert.equal(killed['doing'], 'stopping')
-      const gone = await program.event('worker.gone', (line) => line['pid'] === killed['pid'])
-      assert.match(String(gone['cause']), /its stop took too long/)
+      const end = await program.event('worker.gone', (line) => line['pid'] === killed['pid'])
+      assert.match(String(end['cause']), /its stop took too long/)
       if (signal === 'SIGTERM') return assert.deepEqual(await program.exit(), unclean)
       assert.equal(program.child.exitCode, null)
     })
@@ -88,12 +85,12 @@ describe('a worker that ends', together, () => {
     const first = Number((await program.get('/spawn')).body)
     process.kill(await program.pid(), 'SIGKILL')
     await program.event('worker.gone')
-    assert.equal(isAlive(first), false)
+    await gone(first)
     const second = Number((await program.get('/spawn')).body)
     assert.equal(isAlive(second), true)
     program.signal('SIGTERM')
     assert.deepEqual(await program.exit(), clean)
-    assert.equal(isAlive(second), false)
+    await gone(second)
   })
 })
 
@@ -111,11 +108,11 @@ describe('the supervisor that ends', together, () => {
     // Their output is the program's: with them it ends
     await program.exit()
     for (const { event, pid } of program.lines) {
-      if (event === 'worker.starting') assert.equal(isAlive(Number(pid)), false)
+      if (event === 'worker.starting') await gone(Number(pid))
     }
-    assert.equal(isAlive(child), false)
+    await gone(child)
     assert.equal(program.names('service.closed').length, 2)
-    using server = net.createServer().listen(port, '127.0.0.1') as net.Server & Disposable
+    await using server = net.createServer().listen(port, '127.0.0.1')
     await once(server, 'listening')
   })
 
@@ -125,7 +122,7 @@ describe('the supervisor that ends', together, () => {
     await program.event('resource.opening')
     program.signal('SIGKILL')
     await program.exit()
-    assert.equal(isAlive(Number(pid)), false)
+    await gone(Number(pid))
   })
 
   it('V12 by Ctrl-C at a terminal reaches its workers once, through it', async () => {

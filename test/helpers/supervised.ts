@@ -1,7 +1,9 @@
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MAIN, Program, type Line, type ProgramOptions } from './program.ts'
 import { RawClient } from './raw-client.ts'
 import { root } from './repository.ts'
+import { turns } from './within.ts'
 
 /** `steward serve --workers` of a program that answers who it is, on a free port. Its workers end with it. */
 export class Supervised extends Program {
@@ -61,10 +63,20 @@ function end(pid: number): void {
   }
 }
 
+/** Does it run? One that has ended and that nobody has collected does not. */
 export function isAlive(pid: number): boolean {
   try {
-    return process.kill(pid, 0)
+    return !/^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
   } catch {
     return false
+  }
+}
+
+/** Waits for the end of a process that is no child of this one: nobody tells of it. */
+export async function gone(pid: number): Promise<void> {
+  const until = performance.now() + 5_000
+  while (isAlive(pid)) {
+    if (performance.now() > until) throw new Error(`Process ${pid} is still there after 5 s`)
+    await turns(10)
   }
 }
