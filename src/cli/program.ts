@@ -72,6 +72,7 @@ function addServe(command: Command): void {
       ]),
     )
     .option('--pid <file>', 'write the process id to a file')
+    .option('--state <folder>', 'where resources keep the notes that outlive the process', folder)
     .option('--env-file <file>', 'load environment variables from a file')
     .option(
       '--import <module>',
@@ -117,6 +118,11 @@ function port(text: string): number {
   const number = Number(text)
   if (/^\d+$/.test(text) && number <= 65_535) return number
   throw new InvalidArgumentError('It is no port: give a number from 0 to 65535.')
+}
+
+function folder(text: string): string {
+  if (text !== '') return text
+  throw new InvalidArgumentError('It is no folder: give its path.')
 }
 
 function count(text: string): number {

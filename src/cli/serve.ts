@@ -9,6 +9,7 @@ import { exitCode, guard, serve } from '../service/serve.ts'
 import type { Guarded } from '../service/signals.ts'
 import { isStopped } from '../service/starting.ts'
 import { exitCodeOf, printFatal, survivePipes, type Form } from './fatal.ts'
+import { stateFolderFor } from '../service/state.ts'
 import { load, type Loaded, type LoadOptions } from './load.ts'
 import { jsonLog } from './log.ts'
 import { Screen } from './screen.ts'
@@ -36,6 +37,7 @@ export interface ServeCommand extends LoadOptions {
   limitConnections?: number
   log?: 'pretty' | 'json'
   pid?: string
+  state?: string
   health: boolean
   healthLive?: string
   healthReady?: string
@@ -58,9 +60,9 @@ export async function serveModule(module: string, command: ServeCommand): Promis
     const log =
       form === 'pretty' ? new Screen(module, process.stdout).show : jsonLog(process.stdout)
     const removePid = command.pid === undefined ? undefined : writePid(command.pid)
-    await serveLoaded(loaded, { ...optionsOf(command, where, loaded), ...tls, on: log }).finally(
-      removePid,
-    )
+    const state = command.state ?? stateFolderFor(module, process.env)
+    const options = { ...optionsOf(command, where, loaded), ...tls, state, on: log }
+    await serveLoaded(loaded, options).finally(removePid)
   } catch (error) {
     if (unserved.isEnding || isStopped(error)) return
     unserved.fail(error)

@@ -71,7 +71,7 @@ export function stepOf(parts: StepParts): Step {
     open,
     wants: definition.deps && deps,
     gives: verbatim ? 'value' : gives,
-    isUsual: kind.depth > 0 && gives !== 'anything',
+    isUsual: kind.depth > 0 && gives !== 'anything' && !definition.options.recover,
     isBrief: definition.closeTimeout === undefined,
     isTold: kind.depth === 0 && definition.input === undefined,
     definition,
@@ -203,9 +203,21 @@ export class Graph {
       if (!isWithin(kind, dep.step.kind)) throw captive(step, dep)
       if (dep.step.kind === kind) standOn(step, dep.step)
     }
+    this.#checkNotes(step)
     this.#sizes.set(kind, slot + 1)
     this.#steps.set(definition, step)
     return step
+  }
+
+  /** Notes are found again by the name of who left them. @throws `ERR_BAD_OPTION` */
+  #checkNotes({ name, definition }: Step): void {
+    if (!definition.options.recover) return
+    const same = this.steps.find((one) => one.name === name && one.definition.options.recover)
+    if (!same) return
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot keep the notes of two resources called "${name}" apart: give one of them another name, { name: '…' }`,
+    )
   }
 
   /** Names by first use: the key, unless the options have one. */
