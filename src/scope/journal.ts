@@ -134,7 +134,7 @@ export class Notes implements Notebook<unknown> {
 /** Settles what earlier openings of a resource have left; gives nothing when it is one that leaves no notes. */
 export function settleBefore(context: OpenContext): Promise<void> | undefined {
   const { step, scope } = context
-  if (!step.definition.options.recover) return undefined
+  if (!step.leavesNotes) return undefined
   return settleStep(scope, step, context.opening)
 }
 

@@ -239,7 +239,7 @@ function disposal({ scope, step }: OpenContext, value: unknown): Held | undefine
   const { dispose } = step.definition.options
   if (!dispose && step.disposerSeen) return undefined
   step.disposerSeen = true
-  step.isUsual = !dispose && scope.kind.depth > 0 && !step.definition.options.recover
+  step.isUsual = !dispose && scope.kind.depth > 0 && !step.leavesNotes
   const disposer = disposerOf(value)
   if (!disposer || dispose === false) return undefined
   if (dispose) return new HeldDisposable(step, disposer)
@@ -259,7 +259,7 @@ function disposerOf(value: unknown): (() => unknown) | undefined {
 
 /** With its close, when that goes well, what the resource has noted is struck off. */
 export function strikingOff(context: OpenContext, held: Held | undefined): Held | undefined {
-  return context.step.definition.options.recover ? new HeldNoted(context, held) : held
+  return context.step.leavesNotes ? new HeldNoted(context, held) : held
 }
 
 class HeldNoted implements Held {

@@ -53,10 +53,10 @@ export class Lock implements Disposable {
     if (held.delete(this)) this.#database.close()
   }
 
-  /** Lets it go, and its file: only where nobody can be waiting for it. */
+  /** Lets it go, and its file: only where nobody else can be about to take it. */
   remove(): void {
-    rmSync(this.path, { force: true })
     this[Symbol.dispose]()
+    rmSync(this.path, { force: true })
   }
 }
 

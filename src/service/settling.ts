@@ -21,7 +21,11 @@ export async function settleRest(
 ): Promise<void> {
   const steps = stepsWithNotes(app)
   if (!journal || steps.length === 0) return
-  const waiting = await journal.waiting()
+  const waiting = await journal.waiting().catch((error: unknown) => {
+    const message = 'Nobody can tell whether ended processes have left notes'
+    app.root.emit({ type: 'error', message, error })
+    return new Set<string>()
+  })
   for (const step of steps) {
     if (waiting.has(step.name) && !app.scope.has(step)) await settleOne(app, step, signal)
   }
@@ -47,7 +51,7 @@ async function settleOne(
 }
 
 function stepsWithNotes({ graph }: App): Step[] {
-  return graph.steps.filter(({ definition }) => definition.options.recover !== undefined)
+  return graph.steps.filter(({ leavesNotes }) => leavesNotes)
 }
 
 /** Of a resource that was renamed or taken away; one of a key that is not in use yet is no stranger. */

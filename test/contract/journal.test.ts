@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { isStewardError, keyed, perApp, start } from '../../src/index.ts'
+import { isStewardError, keyed, perApp, service, start } from '../../src/index.ts'
 import {
   folderIn,
   filesIn,
@@ -351,11 +351,23 @@ describe('a folder for notes', () => {
     assert.equal(readFileSync(file, 'utf8'), '')
   })
 
+  it('that cannot be written stops no start for a lazy resource alone', async () => {
+    using folder = temporaryFolder()
+    const file = join(folder.path, 'file')
+    appendFileSync(file, '')
+    const thing = perApp(() => 1, { lazy: true, note: schema, recover: () => {} })
+    await using running = await startIn(file, { thing })
+    assert.match(running.told.all('error')[0]!.message, /^Nobody can tell whether/)
+    await assert.rejects(
+      running.run({ thing }, () => {}),
+      { code: 'ERR_JOURNAL' },
+    )
+  })
+
   it('of one service is not that of another: names may hold anything', async () => {
     using folder = temporaryFolder()
     const names = ['a/b', '..', 'a b', 'a%2Fb']
     for (const name of names) {
-      const { service } = await import('../../src/index.ts')
       const running = await start(service({ name, resources: { thing: noting('thing', ['a']) } }), {
         state: folder.path,
       })

@@ -8,13 +8,18 @@ import { temporaryFolder } from '../helpers/temporary-folder.ts'
 const MODULE = 'examples/lockfile/app.ts'
 
 /** A folder for one test, and the service in it: its file, and its notes where they are kept when nobody says where. */
-function lockfile(): Disposable & { file: string; serve: () => Spawned } {
+function lockfile(): Disposable & {
+  path: string
+  file: string
+  serve: (...args: string[]) => Spawned
+} {
   const folder = temporaryFolder()
   const file = join(folder.path, 'lock')
   const env = { LOCK_FILE: file, XDG_STATE_HOME: join(folder.path, 'state'), STATE_DIRECTORY: '' }
   return {
     file,
-    serve: () => new Spawned(MODULE, { env }),
+    path: folder.path,
+    serve: (...args) => new Spawned(MODULE, { env, args: ['--port', '0', ...args] }),
     [Symbol.dispose]: () => folder[Symbol.dispose](),
   }
 }
@@ -77,5 +82,17 @@ describe('examples/lockfile', () => {
     assert.deepEqual({ name, attempt }, { name: 'lock', attempt: 1 })
     assert.equal(await next.stop(), 0)
     assert.equal(existsSync(example.file), false)
+  })
+
+  it('keeps its notes where it is told to', async () => {
+    using example = lockfile()
+    const state = join(example.path, 'elsewhere')
+    await using killed = example.serve('--state', state)
+    await killed.url()
+    const { folder } = await killed.line('journal.opened')
+    assert.equal(folder, join(state, 'lockfile'))
+    await killed.stop('SIGKILL')
+    await using next = example.serve('--state', state)
+    await next.line('note.settled')
   })
 })
