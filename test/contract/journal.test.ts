@@ -29,9 +29,11 @@ describe('the journal', () => {
   it('J1 has a note on disk when its promise resolves', async () => {
     using folder = temporaryFolder()
     let found = ''
+    // So long that no write of it is over before somebody has waited for it
+    const token = 'a'.repeat(8_000_000)
     const thing = perApp(
       async function* ({ journal }) {
-        await journal.note(a)
+        await journal.note({ token })
         found = filesIn(folder.path, '.notes')
           .map(({ text }) => text)
           .join('')
@@ -40,7 +42,8 @@ describe('the journal', () => {
       { note: schema, recover: () => {} },
     )
     await using _ = await startIn(folder.path, { thing })
-    assert.match(found, /^[0-9a-f]{8} \{"id":1,"of":"thing","note":\{"token":"a"\}\}\n$/)
+    assert.match(found, /^[0-9a-f]{8} \{"id":1,"of":"thing","note":\{"token":"a+"\}\}\n$/)
+    assert.ok(found.includes(token))
   })
 
   it('J1 strikes it off when the resource has closed, and leaves no file of its process', async () => {

@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { realWorld } from '../../src/base/world.ts'
 import { perApp, perRequest, service } from '../../src/index.ts'
 import { settleNotes } from '../../src/service/settling.ts'
 import { notesWait, stateFolderFor } from '../../src/service/state.ts'
 import { folderIn, leave, noting, schema, serviceOf, startIn } from '../helpers/journaled.ts'
+import { root } from '../helpers/repository.ts'
 import { temporaryFolder } from '../helpers/temporary-folder.ts'
 import { Told } from '../helpers/told.ts'
 
@@ -93,6 +96,30 @@ describe('settleNotes()', () => {
     const kept = serviceOf({ plain: perApp(() => 1) })
     assert.deepEqual(await settleNotes(kept, { state: folder.path }), [])
     assert.deepEqual(readdirSync(folder.path), [])
+  })
+})
+
+describe('a service that leaves no notes', () => {
+  /** Does a process that serves load SQLite and our journal, by the time that it is ready? */
+  function loads(resource: string): string {
+    const source = pathToFileURL(join(root, 'src/index.ts')).href
+    const program = `
+      const { perApp, service, serve } = await import(${JSON.stringify(source)})
+      const validate = (value) => ({ value })
+      const schema = { '~standard': { version: 1, vendor: 'test', validate } }
+      const running = await serve(service({ resources: { one: ${resource} } }), { port: 0, signals: false })
+      console.log(process.moduleLoadList.includes('NativeModule sqlite'))
+      await running.stop()`
+    using folder = temporaryFolder()
+    const env = { ...process.env, XDG_STATE_HOME: folder.path, STATE_DIRECTORY: '' }
+    const args = ['--input-type=module', '-e', program]
+    const { stdout, stderr } = spawnSync(process.execPath, args, { env, encoding: 'utf8' })
+    return `${stdout.trim()}, ${readdirSync(folder.path).join()}${stderr}`
+  }
+
+  it('loads no SQLite and makes no folder', () => {
+    assert.equal(loads('perApp(() => 1)'), 'false, ')
+    assert.equal(loads('perApp(() => 1, { note: schema, recover() {} })'), 'true, steward')
   })
 })
 
