@@ -6,6 +6,7 @@ export { header, param, query, request } from './service/request.ts'
 export type {
   Context, Ending, NeedsOf, Per, Resource, ResourceOptions, Resources, Used, ValueOf, Values,
 } from './scope/resource.ts' // oxfmt-ignore
+export type { Notebook, Recover, RecoverContext, Recovery } from './scope/journal.ts'
 export type { Keyed, KeyedOptions, Lease } from './scope/keyed.ts'
 export type { Run } from './scope/run.ts'
 export type { BadRequest, Checked, RequestInfo } from './service/request.ts'

@@ -58,6 +58,9 @@ export type ServiceEvent =
   | { type: 'resource.late'; name: string; doing: 'opening' | 'closing'; after: number }
   | { type: 'resource.closing'; name: string }
   | { type: 'resource.closed'; name: string; took: number; error?: unknown }
+  | { type: 'journal.opened'; folder: string }
+  | { type: 'note.settled'; name: string; attempt: number; took: number }
+  | { type: 'note.failed'; name: string; attempt: number; took: number; error: unknown }
   | { type: 'hook.started'; name: string }
   | { type: 'hook.ended'; name: string; took: number; error?: unknown }
   | { type: 'hook.late'; name: string; after: number }

@@ -31,6 +31,7 @@ function levelOf(event: ServiceEvent): Level {
     case 'resource.opening':
     case 'resource.closing':
     case 'hook.started':
+    case 'journal.opened':
       return 'debug'
     case 'warning':
     case 'resource.late':

@@ -75,6 +75,7 @@ function addServe(command: Command): void {
       ]),
     )
     .option('--pid <file>', 'write the process id to a file')
+    .option('--state <folder>', 'where resources keep the notes that outlive the process', folder)
     .option('--env-file <file>', 'load environment variables from a file')
     .option(
       '--import <module>',
@@ -170,6 +171,11 @@ function workers(text: string): number {
   if (text === 'auto') return availableParallelism()
   if (/^[1-9]\d{0,3}$/.test(text)) return Number(text)
   throw new InvalidArgumentError('It is no number of workers: give 1 or more, or auto.')
+}
+
+function folder(text: string): string {
+  if (text !== '') return text
+  throw new InvalidArgumentError('It is no folder: give its path.')
 }
 
 function count(text: string): number {

@@ -85,6 +85,12 @@ export class Screen {
         return [this.#line('good', 'certificate reloaded', event.subject, `until ${event.validTo}`)]
       case 'resource.opened':
         return [this.#line('good', event.name, time(event.took))]
+      case 'note.settled':
+        return [this.#line('good', event.name, time(event.took), 'settled what was left of it')]
+      case 'note.failed': {
+        const said = `not settled: ${describeError(event.error)}`
+        return [this.#line('bad', event.name, time(event.took), said)]
+      }
       case 'resource.failed':
         return [this.#line('bad', event.name, time(event.took), describeError(event.error))]
       case 'resource.closed':

@@ -10,6 +10,7 @@ import { exitCode, guard, serveRun } from '../service/serve.ts'
 import type { Guarded } from '../service/signals.ts'
 import { isStopped } from '../service/starting.ts'
 import { exitCodeOf, printFatal, survivePipes, type Form } from './fatal.ts'
+import { stateFolderFor } from '../service/state.ts'
 import { load, type Loaded, type LoadOptions } from './load.ts'
 import { jsonLog } from './log.ts'
 import { Screen } from './screen.ts'
@@ -39,6 +40,7 @@ export interface ServeCommand extends LoadOptions {
   limitConnections?: number
   log?: 'pretty' | 'json'
   pid?: string
+  state?: string
   health: boolean
   healthLive?: string
   healthReady?: string
@@ -89,7 +91,12 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
   if (unserved.isEnding) return
   const on: Emit = link ? (event) => (log(event), link.follow(event)) : log
   const place = link ? { fd: link.place.fd } : where
-  const options = { ...optionsOf(command, place, loaded), ...tls, on }
+  const options = {
+    ...optionsOf(command, place, loaded),
+    state: command.state ?? stateFolderFor(module, process.env),
+    ...tls,
+    on,
+  }
   link?.loaded(settingsOf(loaded.definition, options).gracefulTimeout)
   const removePid = command.pid === undefined || link ? undefined : writePid(command.pid)
   try {

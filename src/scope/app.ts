@@ -3,6 +3,7 @@ import { describeError, isStewardError, StewardError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
 import { realWorld, type World } from '../base/world.ts'
 import { Graph, pathTo, type Plan, type Step } from './graph.ts'
+import { LooseJournal, type Journal } from './journal.ts'
 import { appKind } from './kind.ts'
 import type { Override } from './override.ts'
 import { definitionOf, type Resources } from './resource.ts'
@@ -16,6 +17,8 @@ export interface AppOptions {
   with?: readonly Override[] | undefined
   emit?: Emit | undefined
   world?: World | undefined
+  /** Where notes are kept. @default nowhere, with a warning */
+  journal?: Journal | undefined
   /** Told when a resource that is open has died. */
   died?: ((name: string, error: unknown) => void) | undefined
   /** For the built-in resources. */
@@ -30,10 +33,12 @@ export class App {
 
   constructor(options: AppOptions = {}) {
     this.graph = new Graph(options.with)
+    const emit = options.emit ?? (() => {})
     this.root = {
       graph: this.graph,
       world: options.world ?? realWorld,
-      emit: options.emit ?? (() => {}),
+      emit,
+      journal: options.journal ?? new LooseJournal(emit),
       died: options.died ?? (() => {}),
     }
     this.scope = new Scope(this.root, appKind)

@@ -2,6 +2,7 @@ import { StewardError } from '../base/errors.ts'
 import type { Release } from '../base/world.ts'
 import type { Failure } from './failure.ts'
 import type { Step } from './graph.ts'
+import { Notes } from './journal.ts'
 import type { Opening } from './opening.ts'
 import type { Context, Ending, Used } from './resource.ts'
 import type { Scope } from './scope.ts'
@@ -22,6 +23,7 @@ interface Rare {
   used: UsedOnce | undefined
   onUse: ((used: UsedOnce) => void) | undefined
   onOver: (() => void) | undefined
+  notes: Notes | undefined
   /** Ends the clock of its openTimeout. */
   stopClock: Release | undefined
   /** When it began, in the app scope. */
@@ -32,7 +34,7 @@ interface Rare {
  * The context of one opening, and the opening itself while it is under way. Held by its scope until it is over, and by
  * the opener for as long as it likes. One is made for every resource of every request: few fields, the rest at first need.
  */
-export class OpenContext implements Context {
+export class OpenContext implements Context<unknown> {
   readonly scope: Scope
   readonly step: Step
   /** Is the opening over, well or not? */
@@ -126,6 +128,15 @@ export class OpenContext implements Context {
     return (error) => this.#fail(error)
   }
 
+  get journal(): Notes {
+    return (this.#own.notes ??= new Notes(this))
+  }
+
+  /** What it has noted, if it has looked at its journal. */
+  get notes(): Notes | undefined {
+    return this.#rare?.notes
+  }
+
   get isUsed(): boolean {
     return this.#rare?.used !== undefined
   }
@@ -153,6 +164,7 @@ export class OpenContext implements Context {
       used: undefined,
       onUse: undefined,
       onOver: undefined,
+      notes: undefined,
       stopClock: undefined,
       began: 0,
     })

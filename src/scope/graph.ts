@@ -23,6 +23,8 @@ export interface Step extends Place {
   readonly isTold: boolean
   /** Was it opened before in a request or the like, and is a value that it gives no more than that? */
   isUsual: boolean
+  /** Does it leave notes? Then what earlier openings left is settled before, and a close strikes off. */
+  readonly leavesNotes: boolean
   /** Has its close no limit of its own? */
   readonly isBrief: boolean
   readonly definition: Definition
@@ -58,20 +60,22 @@ export function pickOf(key: string, step: Step): Pick {
 /** What is found out about a step before it is one. */
 export type StepParts = Omit<
   Step,
-  'open' | 'wants' | 'gives' | 'isTold' | 'isUsual' | 'isBrief' | 'disposerSeen'
+  'open' | 'wants' | 'gives' | 'isTold' | 'isUsual' | 'leavesNotes' | 'isBrief' | 'disposerSeen'
 >
 
 /** A step from its parts. */
 export function stepOf(parts: StepParts): Step {
   const { definition, kind, slot, deps } = parts
   const { open, gives, verbatim } = definition
+  const leavesNotes = definition.options.recover !== undefined
   return {
     kind,
     slot,
     open,
     wants: definition.deps && deps,
     gives: verbatim ? 'value' : gives,
-    isUsual: kind.depth > 0 && gives !== 'anything',
+    isUsual: kind.depth > 0 && gives !== 'anything' && !leavesNotes,
+    leavesNotes,
     isBrief: definition.closeTimeout === undefined,
     isTold: kind.depth === 0 && definition.input === undefined,
     definition,
@@ -203,9 +207,19 @@ export class Graph {
       if (!isWithin(kind, dep.step.kind)) throw captive(step, dep)
       if (dep.step.kind === kind) standOn(step, dep.step)
     }
+    this.#checkNotes(step)
     this.#sizes.set(kind, slot + 1)
     this.#steps.set(definition, step)
     return step
+  }
+
+  /** Notes are found again by the name of who left them. @throws `ERR_BAD_OPTION` */
+  #checkNotes({ name, leavesNotes }: Step): void {
+    if (!leavesNotes || !this.steps.some((one) => one.name === name && one.leavesNotes)) return
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot keep the notes of two resources called "${name}" apart: give one of them another name, { name: '…' }`,
+    )
   }
 
   /** Names by first use: the key, unless the options have one. */

@@ -1,6 +1,7 @@
 import { StewardError } from '../base/errors.ts'
 import type { OpenContext } from './context.ts'
 import type { Step } from './graph.ts'
+import { settleBefore } from './journal.ts'
 import type { Ending } from './resource.ts'
 
 /** Something open that has to be closed: who holds it is its scope; `end` is called once, by the scope's closing. */
@@ -22,10 +23,19 @@ export async function endHeld(held: Held, ending: Ending): Promise<void> {
  * Runs one opener. Is it open now? Then its value has been delivered to its scope, at no cost of a promise; else it will
  * be, or the scope will be told of the opener's error.
  *
+ * What an earlier opening has left is settled first.
+ *
  * @throws `ERR_NO_YIELD`, `ERR_USE_NEVER`, or whatever the opener throws at once
  */
 export function runOpener(context: OpenContext): boolean {
-  return take(context, callOpener(context))
+  const settling = settleBefore(context)
+  if (!settling) return take(context, callOpener(context))
+  const open = (): void => {
+    if (context.aborted) throw context.aborted
+    take(context, callOpener(context))
+  }
+  settling.then(open).catch((error: unknown) => context.scope.reject(context, error))
+  return false
 }
 
 /**
@@ -229,7 +239,7 @@ function disposal({ scope, step }: OpenContext, value: unknown): Held | undefine
   const { dispose } = step.definition.options
   if (!dispose && step.disposerSeen) return undefined
   step.disposerSeen = true
-  step.isUsual = !dispose && scope.kind.depth > 0
+  step.isUsual = !dispose && scope.kind.depth > 0 && !step.leavesNotes
   const disposer = disposerOf(value)
   if (!disposer || dispose === false) return undefined
   if (dispose) return new HeldDisposable(step, disposer)
@@ -245,6 +255,28 @@ function disposerOf(value: unknown): (() => unknown) | undefined {
   const disposable = value as Partial<AsyncDisposable & Disposable>
   const method = disposable[Symbol.asyncDispose] ?? disposable[Symbol.dispose]
   return typeof method === 'function' ? () => method.call(disposable as never) : undefined
+}
+
+/** With its close, when that goes well, what the resource has noted is struck off. */
+export function strikingOff(context: OpenContext, held: Held | undefined): Held | undefined {
+  return context.step.leavesNotes ? new HeldNoted(context, held) : held
+}
+
+class HeldNoted implements Held {
+  readonly step: Step
+  readonly #context: OpenContext
+  readonly #held: Held | undefined
+
+  constructor(context: OpenContext, held: Held | undefined) {
+    this.step = context.step
+    this.#context = context
+    this.#held = held
+  }
+
+  async end(ending: Ending): Promise<void> {
+    if (this.#held) await endHeld(this.#held, ending)
+    await this.#context.notes?.strike()
+  }
 }
 
 class HeldUse implements Held {

@@ -1,5 +1,9 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { milliseconds, type Duration } from '../base/deadline.ts'
 import { describe, StewardError } from '../base/errors.ts'
+import {
+  checkRecovery, type Half, type Halved, type Notable, type Notebook, type Recover, type Recovery, type Refused,
+} from './journal.ts' // oxfmt-ignore
 import { appKind, handlerKind, kindWithin, requestKind, type Kind } from './kind.ts'
 
 declare const given: unique symbol
@@ -55,8 +59,8 @@ export interface Used<out Value> {
   readonly [usedValue]: Value
 }
 
-/** What an opener is given beside its dependencies. */
-export interface Context {
+/** What an opener is given beside its dependencies. `Note` is what may be noted in its journal. */
+export interface Context<in Note = Notable<never>> {
   /** Aborted when the opening should stop, never after the resource is open. */
   readonly opening: AbortSignal
   /**
@@ -68,6 +72,8 @@ export interface Context {
   readonly use: <Value>(value: Value) => Promise<Used<Value>>
   /** Tells that this resource has died while it was open (a lost connection, a crashed child): the service stops, exit 1. */
   readonly fail: (error: unknown) => void
+  /** Where it leaves notes for the case that its process ends without closing it. */
+  readonly journal: Notebook<Note>
   /** The name it goes by in messages and pictures. */
   readonly name: string
 }
@@ -142,23 +148,31 @@ export interface Per<Self extends string, Around extends string> {
   readonly kind: Kind & { readonly name: Self }
   /** Names of this scope and all around it; exists in types only. */
   readonly around?: Around
-  <Value = Uninferred>(
-    open: (context: Context) => Yielding<Value>,
-    options?: ResourceOptions<NoInfer<Yielded<Value>>>,
+  <Value = Uninferred, Schema extends StandardSchemaV1 = never>(
+    open: (context: Context<Notable<Schema>>) => Yielding<Value>,
+    options?: ResourceOptions<NoInfer<Yielded<Value>>> & Recovery<Self, Schema, {}>,
   ): Resource<Yielded<Value>, Self>
-  <Result = Uninferred>(
-    open: ((context: Context) => Result) & NotGenerator<Result>,
-    options?: ResourceOptions<NoInfer<Opened<Result>>>,
+  <Result = Uninferred, Schema extends StandardSchemaV1 = never>(
+    open: ((context: Context<Notable<Schema>>) => Result) & NotGenerator<Result>,
+    options?: ResourceOptions<NoInfer<Opened<Result>>> & Recovery<Self, Schema, {}>,
   ): Resource<Opened<Result>, Self>
-  <const Deps extends Resources, Value = Uninferred>(
+  /** What is wrong with a note without its recover, in words. */
+  (open: (context: Context<Halved<Self>>) => unknown, options: Half<Self>): Refused<Halved<Self>>
+  <const Deps extends Resources>(
     deps: Deps & Outlived<Deps, Around, Self>,
-    open: (deps: Values<Deps>, context: Context) => Yielding<Value>,
-    options?: ResourceOptions<NoInfer<Yielded<Value>>>,
+    open: (deps: Values<Deps>, context: Context<Halved<Self>>) => unknown,
+    options: Half<Self>,
+  ): Refused<Halved<Self>>
+  <const Deps extends Resources, Value = Uninferred, Schema extends StandardSchemaV1 = never>(
+    deps: Deps & Outlived<Deps, Around, Self>,
+    open: (deps: Values<Deps>, context: Context<Notable<Schema>>) => Yielding<Value>,
+    options?: ResourceOptions<NoInfer<Yielded<Value>>> & Recovery<Self, Schema, Values<Deps>>,
   ): Resource<Yielded<Value>, Self, NeedsOf<Deps>>
-  <const Deps extends Resources, Result = Uninferred>(
+  <const Deps extends Resources, Result = Uninferred, Schema extends StandardSchemaV1 = never>(
     deps: Deps & Outlived<Deps, Around, Self>,
-    open: ((deps: Values<Deps>, context: Context) => Result) & NotGenerator<Result>,
-    options?: ResourceOptions<NoInfer<Opened<Result>>>,
+    open: ((deps: Values<Deps>, context: Context<Notable<Schema>>) => Result) &
+      NotGenerator<Result>,
+    options?: ResourceOptions<NoInfer<Opened<Result>>> & Recovery<Self, Schema, Values<Deps>>,
   ): Resource<Opened<Result>, Self, NeedsOf<Deps>>
 }
 
@@ -179,7 +193,7 @@ export class Definition {
   readonly deps: Record<string, unknown> | undefined
   readonly open: Opener
   readonly gives: Gives
-  readonly options: ResourceOptions<never>
+  readonly options: DefinitionOptions
   /** In milliseconds. */
   readonly openTimeout: number | undefined
   /** In milliseconds. */
@@ -206,6 +220,12 @@ export class Definition {
   }
 }
 
+/** The options of any resource, types aside. */
+interface DefinitionOptions extends ResourceOptions<never> {
+  note?: StandardSchemaV1
+  recover?: Recover<never, never>
+}
+
 /** What an opener gives, as far as its form tells: a plain one may give anything. */
 export type Gives = 'generator' | 'async generator' | 'value' | 'anything'
 
@@ -224,7 +244,7 @@ export type Opener = (first: unknown, context?: Context) => unknown
 interface DefinitionParts {
   deps?: Record<string, unknown> | undefined
   open: Opener
-  options?: ResourceOptions<never> | undefined
+  options?: DefinitionOptions | undefined
   input?: string
   hasInstances?: boolean
   verbatim?: boolean
@@ -284,8 +304,8 @@ export function definitionOf(resource: unknown): Definition | undefined {
 }
 
 const OPTIONS = new Set<string>([
-  'name', 'openTimeout', 'closeTimeout', 'check', 'critical', 'dispose', 'exclusive', 'lazy',
-] satisfies (keyof ResourceOptions<never>)[]) // oxfmt-ignore
+  'name', 'openTimeout', 'closeTimeout', 'check', 'critical', 'dispose', 'exclusive', 'lazy', 'note', 'recover',
+] satisfies (keyof DefinitionOptions)[]) // oxfmt-ignore
 
 function maker<Self extends string, Around extends string>(kind: Kind): Per<Self, Around> {
   const make = (first: unknown, second?: unknown, third?: unknown): Definition => {
@@ -294,10 +314,11 @@ function maker<Self extends string, Around extends string>(kind: Kind): Per<Self
     if (!alone && !isDeps(first)) throw notDeps(kind, first)
     if (typeof open !== 'function') throw notOpener(kind, open)
     checkOptions(options, OPTIONS)
+    checkRecovery(kind, options as DefinitionOptions | undefined)
     return new Definition(kind, {
       deps: deps as Record<string, unknown> | undefined,
       open: open as Opener,
-      options: options as ResourceOptions<never> | undefined,
+      options: options as DefinitionOptions | undefined,
     })
   }
   return Object.assign(make, { kind }) as unknown as Per<Self, Around>

@@ -4,9 +4,10 @@ import type { Release, World } from '../base/world.ts'
 import { closeScope } from './close.ts'
 import { Failure, isAnswer, openAborted, openTimeout, scopeClosed } from './failure.ts'
 import type { Graph, Pick, Place, Plan, Step } from './graph.ts'
+import type { Journal } from './journal.ts'
 import { instanceKind, type Kind } from './kind.ts'
 import { OpenContext } from './context.ts'
-import { endHeld, runOpener, runUsual, type Held } from './opener.ts'
+import { endHeld, runOpener, runUsual, strikingOff, type Held } from './opener.ts'
 import { openPlan, type Opening } from './opening.ts'
 import { notOk, type Ending } from './resource.ts'
 import { tellCloseFailed, tellFailed, tellOpened, tellOpening, tellUnheard } from './told.ts'
@@ -17,6 +18,7 @@ export interface Root {
   readonly graph: Graph
   readonly world: World
   readonly emit: Emit
+  readonly journal: Journal
   /** A resource that was open has died. */
   died(name: string, error: unknown): void
 }
@@ -263,15 +265,15 @@ export class Scope {
    * An opener's value has come; is it open now? When the scope is not open any more, or nobody waits for it, it is closed
    * at once, and the opening has failed.
    */
-  accept(context: OpenContext, value: unknown, held: Held | undefined): boolean {
-    const { step } = context
+  accept(context: OpenContext, value: unknown, close: Held | undefined): boolean {
+    const held = strikingOff(context, close)
     if (this.state !== 'open' || context.aborted) {
       void this.#closeLate(context, held)
       return false
     }
-    this.#values[step.slot] = value === undefined ? VOID : value
+    this.#values[context.step.slot] = value === undefined ? VOID : value
     if (held) this.#hold(held)
-    if (step.isTold) tellOpened(context)
+    if (context.step.isTold) tellOpened(context)
     if (context.isWaitedFor) this.#settle(context, undefined)
     else context.isOver = true
     return true

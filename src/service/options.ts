@@ -22,6 +22,12 @@ export interface StartOptions {
   drainQuiet?: Duration
   /** What stands in the place of what: `fake(…)`, `swap(…)`. */
   with?: readonly Override[]
+  /**
+   * The folder where notes are kept; the service has one of its own in it, by its name. @default for `serve`, what systemd
+   * gives (`STATE_DIRECTORY`), else one for the program under `$XDG_STATE_HOME` or `~/.local/state`; for `start`, none: notes
+   * end with the process
+   */
+  state?: string
   /** Aborts the start, or stops what has started. */
   signal?: AbortSignal
   /** Told everything, from the first moment. @default for `serve`, what goes wrong is printed on stderr */
@@ -66,6 +72,7 @@ export interface ServeOptions extends StartOptions {
 /** The options as a run takes them, beside what the service itself says. @throws `ERR_BAD_OPTION` */
 export function settingsOf(definition: ServiceDefinition, options: ServeOptions): RunSettings {
   const { health = {} } = options
+  checkState(options)
   return {
     ...timesOf(definition, options),
     http: httpOf(options),
@@ -73,7 +80,16 @@ export function settingsOf(definition: ServiceDefinition, options: ServeOptions)
     with: options.with,
     world: options.world,
     on: options.on,
+    state: options.state,
   }
+}
+
+function checkState({ state }: StartOptions): void {
+  if (state === undefined || (typeof state === 'string' && state !== '')) return
+  throw new StewardError(
+    'ERR_BAD_OPTION',
+    `Cannot use ${describe(state)} as "state": pass the path of a folder`,
+  )
 }
 
 /** The times of a stop. One that leaves nothing for the others is refused. */
@@ -168,7 +184,7 @@ function portFromEnvironment(): number | undefined {
   )
 }
 
-const START_OPTIONS = ['gracefulTimeout', 'drainDelay', 'drainQuiet', 'with', 'signal', 'on', 'world'] // oxfmt-ignore
+const START_OPTIONS = ['gracefulTimeout', 'drainDelay', 'drainQuiet', 'with', 'state', 'signal', 'on', 'world'] // oxfmt-ignore
 const SERVE_OPTIONS = [
   ...START_OPTIONS, 'port', 'host', 'unix', 'fd', 'tls', 'keepAlive', 'http2', 'limits', 'refuse', 'health', 'signals', 'watchdog', 'signalExitCodes',
 ] // oxfmt-ignore

@@ -25,6 +25,11 @@ function problemOf(event: ServiceEvent): Problem | undefined {
       return [event.message]
     case 'error':
       return [event.message, event.error]
+    case 'note.failed':
+      return [
+        `A note of "${event.name}" was not settled: ${describeError(event.error)}`,
+        event.error,
+      ]
     case 'request.failed':
       if (blamesClient(event.error)) return undefined
       return [`${event.method} ${event.url} failed: ${describeError(event.error)}`, event.error]

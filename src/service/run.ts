@@ -4,7 +4,7 @@ import { EventStream, sumOf, type Served, type Waiting } from '../base/events.ts
 import { realWorld, type World } from '../base/world.ts'
 import type { Binding } from '../http/binding.ts'
 import { HttpServer } from '../http/server.ts'
-import { App, errorsOf } from '../scope/app.ts'
+import { App } from '../scope/app.ts'
 import { health, type HealthReport } from '../scope/health.ts'
 import { picture, type PictureFormat } from '../scope/picture.ts'
 import type { Ending, Fitting, Resources, Values } from '../scope/resource.ts'
@@ -14,17 +14,13 @@ import { healthOf } from './probes.ts'
 import type { Running, ServiceState } from './running.ts'
 import type { RunSettings, StopManner } from './settings.ts'
 import type { ServiceDefinition } from './service.ts'
-import {
-  died,
-  divide,
-  reserveOf,
-  runAll,
-  stopInStages,
-  stoppingError,
-  tellWaiting,
-} from './stages.ts'
+import { divide, reserveOf, runAll, stopInStages, stoppingError, tellWaiting } from './stages.ts'
 import type { StopReport, Traffic } from './stages.ts'
-import { isStopped, openAll, StartHooks, warnOfLateOpenings, withErrors } from './starting.ts'
+import { settleRest } from './settling.ts'
+import {
+  died, into, isStopped, openAll, StartHooks, warnOfLateOpenings, withErrors,
+} from './starting.ts' // oxfmt-ignore
+import { KeptJournal } from './state.ts'
 import { UnderWay } from './under-way.ts'
 import { doWork, drainWork, type Workshop } from './work.ts'
 
@@ -43,6 +39,7 @@ export class ServiceRun implements Running {
   readonly #world: World
   readonly #events = new EventStream()
   readonly #app: App
+  readonly #journal: KeptJournal | undefined
   /** Aborted at the first moment of the stop: the built-in resource `stopping`. */
   readonly #stopping = new AbortController()
   /** Aborted when what is left is to be cut. */
@@ -74,10 +71,13 @@ export class ServiceRun implements Running {
     this.#underWay = new UnderWay(this.#world)
     this.#events.on(this.#underWay.follow)
     if (settings.on) this.#events.on(settings.on)
+    const { state, with: overrides } = settings
+    const root = { world: this.#world, emit: this.#events.emit }
+    this.#journal = state === undefined ? undefined : new KeptJournal(state, definition.name, root)
     this.#app = new App({
-      with: settings.with,
-      world: this.#world,
-      emit: this.#events.emit,
+      ...root,
+      with: overrides,
+      journal: this.#journal,
       inputs: { stopping: this.#stopping.signal, signal: this.#spent.signal },
       died: (name, error) => this.fail(died(name, error)),
     })
@@ -228,6 +228,7 @@ export class ServiceRun implements Running {
     const { signal } = this.#stopping
     const rollback = (): Deadline => this.#undoLimit()
     const app = await openAll(this.#app, this.#definition, { signal, rollback })
+    await settleRest(this.#app, this.#journal, signal)
     this.#answering = await answeringWith(app, this, everyRequest)
     this.#hooks = new StartHooks(this.#definition, this.#valuesOf(resources))
     const { emit } = this.#events
@@ -270,6 +271,7 @@ export class ServiceRun implements Running {
     if (this.#app.scope.state === 'open') {
       await this.#closeResources(limit, error).catch(into(errors))
     }
+    await this.#journal?.close().catch(into(errors))
     // What died is why it was stopped
     const first = withErrors(this.#failures[0] ?? error, errors)
     const took = { stopping: 0, draining: 0, closing: world.now() - began }
@@ -333,7 +335,8 @@ export class ServiceRun implements Running {
       onDrained: this.#hooks!.onDrained(),
       served: () => this.#served(),
       enter: (stage: ServiceState) => void (this.#state = stage),
-      closeResources: (limit: Deadline) => this.#closeResources(limit, this.#failures[0]),
+      closeResources: (limit: Deadline) =>
+        this.#closeResources(limit, this.#failures[0]).finally(() => this.#journal?.close()),
     }
     const report = await stopInStages(target, budget)
     for (const release of releases) release()
@@ -388,7 +391,3 @@ export class ServiceRun implements Running {
 }
 
 const NO_TIME = { stopping: 0, draining: 0, closing: 0 }
-
-function into(errors: unknown[]): (error: unknown) => void {
-  return (error) => void errors.push(...errorsOf(error))
-}

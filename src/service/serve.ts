@@ -16,6 +16,7 @@ import { serviceOf, type ServedApp, type Service, type ServiceDefinition } from 
 import { ProcessGuard, SIGNAL_CODES } from './signals.ts'
 import { reserveOf } from './stages.ts'
 import { isStopped } from './starting.ts'
+import { stateFolderFor } from './state.ts'
 import { startWatchdog, type Watchdog } from './watchdog.ts'
 
 /**
@@ -83,7 +84,8 @@ class Serving {
   constructor(definition: ServiceDefinition, options: ServeOptions, tls?: Certificate) {
     this.#options = { ...options, on: options.on ?? problemPrinter() }
     const settings = settingsOf(definition, this.#options)
-    this.#settings = { ...settings, http: { ...settings.http, tls } }
+    const state = settings.state ?? stateFolderFor(process.argv[1] ?? '.', process.env)
+    this.#settings = { ...settings, state, http: { ...settings.http, tls } }
     this.#run = new ServiceRun(definition, this.#settings)
     this.#signals = options.signals ?? true
   }

@@ -13,6 +13,8 @@ export interface RunSettings {
   /** The drain delay ends early when nothing has come for so long; absent: it lasts as long as it was told. */
   drainQuiet?: number | undefined
   probes: ProbePaths | false
+  /** Where notes are kept; absent: nowhere. */
+  state?: string | undefined
   with?: readonly Override[] | undefined
   world?: World | undefined
   on?: ((event: ServiceEvent) => void) | undefined

@@ -1,5 +1,5 @@
 import { Deadline } from '../base/deadline.ts'
-import { describeError, StewardError } from '../base/errors.ts'
+import { StewardError } from '../base/errors.ts'
 import type { Emit, Served, StageTimes, Waiting } from '../base/events.ts'
 import type { Release, World } from '../base/world.ts'
 import type { DrainLimits } from '../http/drain.ts'
@@ -222,13 +222,4 @@ function passed(deadline: Deadline): Promise<void> {
 /** The reason of everything that a stop ends. */
 export function stoppingError(name: string, reason: string): StewardError {
   return new StewardError('ERR_STOPPING', `Cannot go on: ${name} is stopping (${reason})`)
-}
-
-/** Why a service stops whose resource has failed while it was open. */
-export function died(name: string, error: unknown): StewardError {
-  return new StewardError(
-    'ERR_RESOURCE_DIED',
-    `Cannot go on: "${name}" has died: ${describeError(error)}`,
-    { cause: error, path: [name] },
-  )
 }

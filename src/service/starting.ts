@@ -2,7 +2,7 @@ import type { Deadline } from '../base/deadline.ts'
 import { describeError, isStewardError, StewardError } from '../base/errors.ts'
 import type { Emit, ServiceEvent } from '../base/events.ts'
 import type { World } from '../base/world.ts'
-import { checkOverrides, type App, type OpenLimits } from '../scope/app.ts'
+import { checkOverrides, errorsOf, type App, type OpenLimits } from '../scope/app.ts'
 import { definitionOf, type Resources } from '../scope/resource.ts'
 import { bindHooks, LifespanHooks, runHook, type BoundHook } from './hooks.ts'
 import { injectedBy } from './injected.ts'
@@ -132,4 +132,18 @@ export function withErrors(error: unknown, undoing: readonly unknown[]): unknown
     `${describeError(error)} (and ${undoing.length} more while undoing the start, in "errors")`,
     { cause: first?.cause ?? error, errors: [...known, ...undoing], path: first?.path ?? [] },
   )
+}
+
+/** The error of a resource that has died. */
+export function died(name: string, error: unknown): StewardError {
+  return new StewardError(
+    'ERR_RESOURCE_DIED',
+    `Cannot go on: "${name}" has died: ${describeError(error)}`,
+    { cause: error, path: [name] },
+  )
+}
+
+/** Keeps every error of a failure, in order. */
+export function into(errors: unknown[]): (error: unknown) => void {
+  return (error) => void errors.push(...errorsOf(error))
 }

@@ -1,6 +1,6 @@
 // Every line that is marked must be refused on that line, with that text; no other line may be.
 import { fake, keyed, open, per, perApp, perHandler, perRequest, request, run, swap, type Duration, type Resource } from 'steward'
-import { config, folder, mailer, orders, perJob, pool, session, tenants, tx, user } from './good.ts'
+import { config, folder, mailer, orders, perJob, pool, session, taken, tenants, tx, user } from './good.ts'
 
 // A resource that would outlive what it stands on
 export const a1 = perApp({ pool, tx }, ({ tx }) => tx) // ✗ 'tx' is closed with its handler, but this app resource would still hold it
@@ -69,3 +69,18 @@ export const i7 = swap(user, tx) // ✗ the stand-in is closed with its handler,
 // Scopes
 export const j1 = per('step', pool) // ✗ Property 'kind' is missing in type 'Resource<Pool
 export const j2 = app.enter(pool) // ✗ Property 'kind' is missing in type 'Resource<Pool
+
+// Notes
+export const k1 = perApp(async ({ journal }) => journal.note({ path: 1, at: '' }), { note: taken, recover: () => {} }) // ✗ Type 'number' is not assignable to type 'string'
+export const k2 = perApp(async ({ journal }) => journal.note({ path: '' })) // ✗ the options of this resource have no note: give a schema as note, and recover beside it
+export const k3 = perApp(async ({ journal }) => journal.note({ path: '', at: '' }), { note: taken }) // ✗ note and recover go together: a schema of what is noted, and who settles it
+export const k4 = perApp({ pool }, async (_deps, { journal }) => journal.note({ path: '', at: '' }), { note: taken }) // ✗ note and recover go together: a schema of what is noted, and who settles it
+export const k5: Resource<number> = perApp(() => 1, { note: taken }) // ✗ note and recover go together: a schema of what is noted, and who settles it
+export const k6: Resource<number> = perApp(() => 1, { recover: () => {} }) // ✗ note and recover go together: a schema of what is noted, and who settles it
+export const k7 = perApp(() => 1, { recover: ({ path }) => path }) // ✗ note and recover go together: a schema of what is noted, and who settles it
+export const k8 = perApp(() => 1, { note: taken, recover: ({ pth }) => pth }) // ✗ Property 'pth' does not exist on type '{ path: string; at: Date; }'
+export const k9 = perApp({ pool }, ({ pool }) => pool, { note: taken, recover: (_note, { client }) => client }) // ✗ Property 'client' does not exist on type
+export const k10 = perApp(() => 1, { note: 42, recover: () => {} }) // ✗ No overload matches this call
+export const k11 = perRequest(async ({ journal }) => journal.note({ path: '', at: '' }), { note: taken, recover: () => {} }) // ✗ a request resource leaves no notes: what it takes must be noted by an app resource
+export const k12: Resource<number> = perHandler(() => 1, { note: taken, recover: () => {} }) // ✗ a handler resource leaves no notes: what it takes must be noted by an app resource
+export const k13 = await open({ lock: perApp(() => 1, { note: taken }) }) // ✗ note and recover go together: a schema of what is noted, and who settles it

@@ -18,6 +18,7 @@ import {
   type Lease,
   type Live,
   type LiveScope,
+  type Notebook,
   type Per,
   type RequestInfo,
   type Resource,
@@ -25,6 +26,7 @@ import {
   type Used,
   type ValueOf,
 } from 'steward'
+import type { StandardSchemaV1 } from '@standard-schema/spec'
 
 type Equal<A, B> =
   (<X>() => X extends A ? 1 : 2) extends <X>() => X extends B ? 1 : 2 ? true : false
@@ -258,3 +260,48 @@ export const many = [
   perRequest({ ...base, session, user }, (all) => all.session),
   perHandler({ ...base, session, user, tx }, (all) => all.tx),
 ]
+
+// Notes: what is noted and what is settled are typed by the schema, in every form of opener
+
+interface Taken {
+  path: string
+  at: string
+}
+export declare const taken: StandardSchemaV1<Taken, { path: string; at: Date }>
+
+export const lock = perApp(
+  async function* ({ journal }) {
+    is<Equal<typeof journal, Notebook<Taken>>>()
+    await journal.note({ path: 'shop.lock', at: 'now' })
+    const end = yield 42
+    if (end.ok) return
+  },
+  {
+    exclusive: true,
+    check: (value) => value.toFixed(),
+    note: taken,
+    recover: ({ path, at }, _deps, { attempt, opening }) => [
+      path.length,
+      at.getTime(),
+      attempt,
+      opening.aborted,
+    ],
+  },
+)
+is<Equal<typeof lock, Resource<number, 'app'>>>()
+
+export const leased = perApp(
+  { pool },
+  async ({ pool }, { journal, use }) => {
+    await journal.note({ path: pool.url, at: 'now' })
+    return await use(pool.url)
+  },
+  { note: taken, recover: async ({ at }, { pool }) => [await pool.connect(), at.getTime()] },
+)
+is<Equal<typeof leased, Resource<string, 'app'>>>()
+
+export const named = perApp(
+  ({ journal, name }) => journal.note({ path: name, at: '' }).then(() => name),
+  { note: taken, recover: () => {} },
+)
+is<Equal<typeof named, Resource<string, 'app'>>>()
