@@ -170,7 +170,7 @@ function pid(text: string): number {
 function workers(text: string): number {
   if (text === 'auto') return availableParallelism()
   if (/^[1-9]\d{0,3}$/.test(text)) return Number(text)
-  throw new InvalidArgumentError('It is no number of workers: give 1 or more, or auto.')
+  throw new InvalidArgumentError('It is no number of workers: give 1 to 9999, or auto.')
 }
 
 function folder(text: string): string {

@@ -210,7 +210,9 @@ export class Screen {
           `${this.#style('bold', 'forced')} (${event.reason}); a third signal ends everything at once`,
         ]
       case 'supervisor.closed':
-        return this.#wasReady ? ['', `${this.#stopped(event.clean)} in ${time(event.took)}`] : []
+        return this.#wasReady
+          ? ['', `${this.#stopped(event.clean)}: all workers gone in ${time(event.took)}`]
+          : []
       default:
         return undefined
     }

@@ -26,6 +26,8 @@ export class WorkerLink {
     this.#keepAlive = keepAlive === undefined ? KEEP_ALIVE : milliseconds(keepAlive)
     process.on('message', (message) => this.#hear(message as ToWorker))
     process.once('disconnect', this.#orphaned)
+    // What never ends by itself must not look alive because of it
+    process.channel?.unref()
   }
 
   /** The link of this process, when a supervisor has started it; `undefined` otherwise. Once: its children are no workers. */

@@ -154,4 +154,39 @@ describe('Screen', () => {
       'stopped: 3 served, 0 cut, 1 left by their clients; told in 5.0 ms, drained in 1.2 s, closed in 61 s',
     )
   })
+
+  it('shows workers in a line each, and what died and why', () => {
+    const worker = { slot: 1, pid: 42, generation: 1 }
+    const lines = shown(
+      { type: 'supervisor.listening', url: 'http://127.0.0.1:1', workers: 2 },
+      { type: 'worker.starting', ...worker },
+      { type: 'worker.ready', ...worker, took: 400 },
+      { type: 'worker.gone', ...worker, age: 1, code: null, signal: 'SIGKILL', cause: 'killed' },
+      { type: 'worker.gone', ...worker, age: 1, code: 0, signal: null, cause: '' },
+      { type: 'roll.failed', generation: 2, took: 1 },
+      { type: 'supervisor.closed', clean: false, took: 1_000 },
+    )
+    assert.deepEqual(lines, [
+      'steward app.ts, 2 workers',
+      '',
+      '  ✓ worker 1                 ready in 400 ms  process 42',
+      '',
+      '  http://127.0.0.1:1   ready in 400 ms, Ctrl-C stops it',
+      '',
+      '  ✗ worker 1                 killed  process 42',
+      '  ✗ the new worker did not start: the others go on as they are',
+      '',
+      'stopped, not cleanly: all workers gone in 1.0 s',
+    ])
+  })
+
+  it('shows of a worker only its trouble, with its number', () => {
+    const kept = new Kept()
+    const { show } = new Screen('app.ts', kept as unknown as WriteStream, 3)
+    show({ type: 'service.opening', name: 'service' })
+    show({ type: 'resource.opened', name: 'db', took: 1 })
+    show({ type: 'service.ready', took: 1 })
+    show({ type: 'warning', message: 'late' })
+    assert.equal(stripVTControlCharacters(kept.text), '  ! worker 3: late\n')
+  })
 })
