@@ -1,4 +1,5 @@
 import { EventEmitter, once } from 'node:events'
+import { within } from './within.ts'
 
 /** Something that a test waits for, or makes others wait for: opened once by `open`. */
 export class Gate<T = void> {
@@ -23,6 +24,7 @@ export class Counter {
   }
 
   async reached(count: number): Promise<void> {
-    while (this.count < count) await once(this.#events, 'add')
+    const what = `arrival ${count}, after ${this.count}`
+    while (this.count < count) await within(20_000, once(this.#events, 'add'), what)
   }
 }

@@ -28,7 +28,7 @@ describeEach('limits', ({ serving, connect, isSecure }) => {
 
     it(`X2 answers half a body 408 when it takes too long, in ${stage}`, async () => {
       const arrived = new Counter()
-      const own = limits({ headers: 100, request: 200 })
+      const own = limits({ headers: 500, request: 600 })
       await using serves = await serving((request) => {
         arrived.add()
         request.on('error', () => {}).resume()
