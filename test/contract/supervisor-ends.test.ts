@@ -150,7 +150,8 @@ describe('the supervisor that ends', together, () => {
 /** In a pseudo terminal, which its standard input is written to. */
 async function onTerminal(workers: number): Promise<Supervised> {
   return Supervised.ready(workers, ['--log', 'json'], {
-    through: ['sh', '-c', 'exec script -qfec "$*" /dev/null', 'sh'],
+    // No shell may stay between: the terminal's signal would end it, and its code be the program's
+    through: ['sh', '-c', 'SHELL=/bin/sh exec script -qfec "exec $*" /dev/null', 'sh'],
     stdio: ['pipe', 'pipe', 'pipe'],
   })
 }
