@@ -104,6 +104,17 @@ for (const { name, serving, connect, isSecure: tls } of [byFirstBytes, byAlpn]) 
       assert.deepEqual(problems(serves.events), [])
     })
 
+    it('ends what is left of a request with NO_ERROR, behind the end of its answer', async () => {
+      await using serves = await serving((_, response) => void response.end('answer'))
+      using peer = await RawHttp2.connect(serves.port, { tls })
+      const stream = peer.request('/upload', { method: 'POST', end: false })
+      const { payload } = await peer.frame('RST_STREAM', stream)
+      assert.equal(payload.readUInt32BE(0), 0)
+      // Whole before the reset: a part of it would look like an answer that was cut
+      assert.equal(await peer.body(stream), 'answer')
+      assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 0, refused: 0 })
+    })
+
     it('X2 survives a head and its reset in one piece', async () => {
       await using serves = await serving((_, response) => void response.end('answer'))
       using peer = await RawHttp2.connect(serves.port, { tls })
