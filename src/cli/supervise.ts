@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process'
 import { milliseconds } from '../base/deadline.ts'
 import { StewardError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
@@ -9,10 +8,9 @@ import { Notifier, takeNotifySettings } from '../service/notify.ts'
 import type { ServeOptions } from '../service/options.ts'
 import { bindPlace, exitCode, guard } from '../service/serve.ts'
 import { onSignal, type Guarded } from '../service/signals.ts'
-import { WORKER_VARIABLE, type FromWorker, type WorkerPlace } from '../supervisor/messages.ts'
 import { Supervisor, type System } from '../supervisor/supervisor.ts'
-import type { Child } from '../supervisor/worker.ts'
 import { ServiceControl } from './control.ts'
+import { spawnWorker } from './processes.ts'
 
 /** How long each step of a worker's start may take, in milliseconds. */
 const BOOT = 60_000
@@ -134,43 +132,5 @@ function notifying(emit: Emit): Emit {
     if (event.type === 'supervisor.stopping') {
       notifier.follow({ type: 'service.stopping', reason: event.reason, grace: event.grace })
     }
-  }
-}
-
-/** A worker is the same command again, in a process group of its own, with the socket behind its channel. */
-function spawnWorker(place: WorkerPlace & { fd: number }): Child {
-  const [, program = '', ...args] = process.argv
-  const inherited: WorkerPlace = { ...place, fd: 4 }
-  const child = spawn(process.execPath, [...process.execArgv, program, ...args], {
-    detached: true,
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc', place.fd],
-    env: { ...process.env, [WORKER_VARIABLE]: JSON.stringify(inherited) },
-  })
-  const { pid } = child
-  return {
-    pid: pid ?? 0,
-    send: (message) => void (child.connected && child.send(message, () => {})),
-    kill: () => killGroup(pid),
-    onMessage: (listener) => void child.on('message', (message) => listener(message as FromWorker)),
-    onExit(listener) {
-      child.on('error', (error) => {
-        // Only without a process is that its end
-        if (pid === undefined) listener({ code: 1, signal: null, error: error.message })
-      })
-      child.once('exit', (code, signal) => {
-        // What it has spawned goes with it
-        killGroup(pid)
-        listener({ code, signal })
-      })
-    },
-  }
-}
-
-function killGroup(pid: number | undefined): void {
-  if (pid === undefined) return
-  try {
-    process.kill(-pid, 'SIGKILL')
-  } catch {
-    // Nobody is left in it
   }
 }
