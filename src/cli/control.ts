@@ -12,7 +12,6 @@ import { Observer } from '../supervisor/status.ts'
 export interface ControlSettings {
   /** The module, as it was given. */
   readonly module: string
-  readonly url: string
   /** The path of the socket; `undefined` for the default one, `false` for none. */
   readonly path: string | false | undefined
   readonly emit: Emit
@@ -27,9 +26,9 @@ export class ServiceControl {
   #supervisor: Controlled | undefined
 
   constructor(settings: ControlSettings) {
-    const { module, url, world } = settings
+    const { module, world } = settings
     this.#settings = settings
-    this.#observer = new Observer({ service: module, pid: process.pid, url, world, memoryOf })
+    this.#observer = new Observer({ service: module, pid: process.pid, world, memoryOf })
     this.#control = new Control({
       world,
       answer: (line) => answer(line, { supervisor: this.#supervisor!, observer: this.#observer }),

@@ -2,13 +2,17 @@ import { spawn } from 'node:child_process'
 import { WORKER_VARIABLE, type FromWorker, type WorkerPlace } from '../supervisor/messages.ts'
 import type { Child } from '../supervisor/worker.ts'
 
-/** A worker is the same command again, in a process group of its own, with the socket behind its channel. */
-export function spawnWorker(place: WorkerPlace & { fd: number }): Child {
+/** The first descriptor behind standard input and output and the channel. */
+const FIRST = 4
+
+/** A worker is the same command again, in a process group of its own, with the sockets behind its channel. */
+export function spawnWorker(place: WorkerPlace): Child {
   const [, program = '', ...args] = process.argv
-  const inherited: WorkerPlace = { ...place, fd: 4 }
+  const listen = place.listen.map(({ url }, index) => ({ url, fd: FIRST + index }))
+  const inherited: WorkerPlace = { ...place, listen }
   const child = spawn(process.execPath, [...process.execArgv, program, ...args], {
     detached: true,
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc', place.fd],
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...place.listen.map(({ fd }) => fd)],
     env: { ...process.env, [WORKER_VARIABLE]: JSON.stringify(inherited) },
   })
   const { pid } = child

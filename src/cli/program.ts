@@ -99,7 +99,11 @@ function addPlace(serve: Command): Command {
   return serve
     .option('--host <address>', 'address to listen on (127.0.0.1, or all when PORT is set)')
     .option('-p, --port <number>', 'port to listen on (PORT, or 3000)', port)
-    .option('-b, --bind <where>', 'host:port, unix:path or fd://number, in one')
+    .option(
+      '-b, --bind <where>',
+      'host:port, unix:path or fd://number, in one word; may be given several times',
+      several,
+    )
     .option('--unix <path>', 'listen on a Unix socket')
     .option('--fd <number>', 'listen on an inherited socket', descriptor)
     .option('--tls-cert <file>', 'serve TLS with this certificate (PEM, with its chain)')

@@ -21,7 +21,7 @@ import { WorkerLink } from './worker.ts'
 export interface ServeCommand extends LoadOptions {
   host?: string
   port?: number
-  bind?: string
+  bind?: readonly string[]
   unix?: string
   fd?: number
   tlsCert?: string
@@ -90,9 +90,8 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
   const loaded = await load(module, command)
   if (unserved.isEnding) return
   const on: Emit = link ? (event) => (log(event), link.follow(event)) : log
-  const place = link ? { fd: link.place.fd } : where
   const options = {
-    ...optionsOf(command, place, loaded),
+    ...optionsOf(command, where, loaded),
     state: command.state ?? stateFolderFor(module, process.env),
     ...tls,
     on,
@@ -103,6 +102,7 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
     const running = await serveRun(
       loaded.definition,
       link ? { ...options, signalExitCodes: false } : options,
+      link?.place.listen,
     )
     link?.take(running)
     const { clean } = await running.closed
@@ -167,41 +167,11 @@ class Unserved implements Guarded {
 
 const NOWHERE = { emit: () => {}, world: realWorld }
 
-type Place = Pick<ServeOptions, 'host' | 'port' | 'unix' | 'fd'>
+type Place = Pick<ServeOptions, 'host' | 'port' | 'unix' | 'fd' | 'bind'>
 
-/** Where to listen: one place, said in one way. @throws `ERR_BAD_OPTION` */
+/** Where to listen, of what was given. */
 function placeOf({ host, port, bind, unix, fd }: ServeCommand): Place {
-  const place = { ...(host === undefined ? {} : { host }), ...(port === undefined ? {} : { port }) }
-  const named = [
-    Object.keys(place).length > 0,
-    bind !== undefined,
-    unix !== undefined,
-    fd !== undefined,
-  ].filter(Boolean)
-  if (named.length > 1) {
-    throw new StewardError(
-      'ERR_BAD_OPTION',
-      'Cannot listen in several places: give one of --host and --port, --bind, --unix, --fd',
-    )
-  }
-  if (unix !== undefined) return { unix }
-  if (fd !== undefined) return { fd }
-  return bind === undefined ? place : parseBind(bind)
-}
-
-function parseBind(bind: string): Place {
-  const [, unix] = /^unix:(?:\/\/)?(.+)$/.exec(bind) ?? []
-  if (unix !== undefined) return { unix }
-  const [, fd] = /^fd:\/\/(\d+)$/.exec(bind) ?? []
-  if (fd !== undefined) return { fd: Number(fd) }
-  const [, host, port] = /^(?:\[?([^\]]*?)\]?:)?(\d+)$/.exec(bind) ?? []
-  if (port !== undefined && Number(port) <= 65_535) {
-    return { port: Number(port), ...(host ? { host } : {}) }
-  }
-  throw new StewardError(
-    'ERR_BAD_OPTION',
-    `Cannot listen on --bind "${bind}": give host:port, unix:path or fd://number`,
-  )
+  return given({ host, port, bind, unix, fd })
 }
 
 /** TLS, when its two files are given. @throws `ERR_BAD_OPTION` when one of them is missing */

@@ -1,16 +1,15 @@
 import { milliseconds } from '../base/deadline.ts'
-import { StewardError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
 import { realWorld, type Release } from '../base/world.ts'
-import type { Binding } from '../http/binding.ts'
 import { leave } from '../service/leaving.ts'
 import { Notifier, takeNotifySettings } from '../service/notify.ts'
 import type { ServeOptions } from '../service/options.ts'
-import { bindPlace, exitCode, guard } from '../service/serve.ts'
+import { exitCode, guard } from '../service/serve.ts'
 import { onSignal, type Guarded } from '../service/signals.ts'
 import { Supervisor, type System } from '../supervisor/supervisor.ts'
 import { ServiceControl } from './control.ts'
 import { spawnWorker } from './processes.ts'
+import { Sockets } from './sockets.ts'
 
 /** How long each step of a worker's start may take, in milliseconds. */
 const BOOT = 60_000
@@ -31,31 +30,32 @@ export interface SuperviseOptions {
 }
 
 /**
- * Runs workers on one listening socket until a signal stops them, and sets the exit code. Nothing of the app is loaded here.
+ * Runs workers on the same listening sockets until a signal stops them, and sets the exit code. Nothing of the app is loaded here.
  *
  * @throws `ERR_LISTEN`, `ERR_BAD_OPTION`, both before any worker is started
  */
 export async function supervise(options: SuperviseOptions): Promise<void> {
   const { workers, serve, emit } = options
-  const { binding, warnings } = await bindPlace(serve)
-  for (const message of warnings) emit({ type: 'warning', message })
-  const fd = descriptorOf(binding)
+  const sockets = await Sockets.bind(serve)
+  for (const message of sockets.warnings) emit({ type: 'warning', message })
   const grace = serve.gracefulTimeout === undefined ? GRACE : milliseconds(serve.gracefulTimeout)
   const { module, control: path } = options
-  const plain = binding.describe()
-  const url = serve.tls ? plain.replace(/^http:/, 'https:') : plain
-  const control = new ServiceControl({ module, url, path, emit, world: realWorld })
+  const control = new ServiceControl({ module, path, emit, world: realWorld })
   const notify = notifying(emit)
-  const tell: Emit = (event) => (control.follow(event), notify(event))
+  const tell: Emit = (event) => {
+    if (event.type === 'worker.ready') reveal(sockets, emit)
+    control.follow(event)
+    notify(event)
+  }
   const system: System = {
     world: realWorld,
-    spawn: (place) => spawnWorker({ ...place, fd }),
-    release: () => void binding.release(),
+    spawn: (place) => spawnWorker({ ...place, listen: sockets.listen }),
+    release: () => void sockets.release(),
   }
   const supervisor = new Supervisor(system, { workers, emit: tell, boot: BOOT, grace })
-  const closeControl = await openControl(control, supervisor, binding)
+  const closeControl = await openControl(control, supervisor, sockets)
   const release = follow(supervisor)
-  tell({ type: 'supervisor.listening', url, workers })
+  for (const url of sockets.urls) tell({ type: 'supervisor.listening', url, workers })
   supervisor.start()
   const { code } = await supervisor.closed
   const asked = release()
@@ -63,27 +63,25 @@ export async function supervise(options: SuperviseOptions): Promise<void> {
   leave(code || exitCode(asked ?? '', serve), { emit, world: realWorld })
 }
 
+function reveal(sockets: Sockets, emit: Emit): void {
+  try {
+    sockets.reveal()
+  } catch (error) {
+    emit({ type: 'error', message: 'A Unix socket could not be put in its place', error })
+  }
+}
+
 async function openControl(
   control: ServiceControl,
   supervisor: Supervisor,
-  binding: Binding,
+  sockets: Sockets,
 ): Promise<Release> {
   try {
     return await control.open(supervisor)
   } catch (error) {
-    await binding.release()
+    await sockets.release()
     throw error
   }
-}
-
-function descriptorOf(binding: Binding): number {
-  const fd = binding.fd()
-  if (fd !== undefined) return fd
-  void binding.release()
-  throw new StewardError(
-    'ERR_BAD_OPTION',
-    'Cannot share a Unix socket between workers: give --host and --port, or pass a socket that listens with --fd',
-  )
 }
 
 /**

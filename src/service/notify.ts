@@ -64,7 +64,7 @@ export class Notifier {
   #progressAt = Infinity
   /** Of the next WATCHDOG=1; ends when the service has closed. */
   #releaseWatchdog: Release = () => {}
-  #url = ''
+  readonly #urls: string[] = []
 
   constructor(
     settings: NotifySettings,
@@ -85,7 +85,7 @@ export class Notifier {
       case 'hook.ended':
         return this.#progress()
       case 'service.listening':
-        this.#url = event.url
+        this.#urls.push(event.url)
         return
       case 'service.ready':
         return this.#ready()
@@ -107,7 +107,7 @@ export class Notifier {
   #ready(): void {
     // What opens from now on is no progress of a start
     this.#progressAt = Infinity
-    this.#tell('READY=1', status(`Serving on ${this.#url}`))
+    this.#tell('READY=1', status(`Serving on ${this.#urls.join(', ')}`))
     const { watchdog } = this.#settings
     if (watchdog !== undefined) this.#feedWatchdog(watchdog / 2)
   }

@@ -92,6 +92,10 @@ export class ServiceRun implements Running {
     return this.#http?.url ?? ''
   }
 
+  get urls(): readonly string[] {
+    return this.#http?.urls ?? []
+  }
+
   get events(): EventStream {
     return this.#events
   }
@@ -164,12 +168,12 @@ export class ServiceRun implements Running {
   }
 
   /**
-   * Opens everything, and listens on `binding` if there is one.
+   * Opens everything, and listens in these places if there are any.
    *
    * @throws `ERR_OPEN`, `ERR_HOOK`, `ERR_LIFESPAN`, `ERR_LISTEN`, `ERR_STOPPING`
    */
-  start(binding?: Binding): Promise<void> {
-    return (this.#started ??= this.#start(binding))
+  start(bindings: readonly Binding[] = []): Promise<void> {
+    return (this.#started ??= this.#start(bindings))
   }
 
   stop(reason = 'stop', manner: StopManner = {}): Promise<StopReport> {
@@ -199,7 +203,7 @@ export class ServiceRun implements Running {
     void this.stop(isStewardError(error) ? error.code : 'failure')
   }
 
-  async #start(binding?: Binding): Promise<void> {
+  async #start(bindings: readonly Binding[]): Promise<void> {
     const { emit } = this.#events
     this.#stopping.signal.throwIfAborted()
     const began = this.#world.now()
@@ -209,7 +213,7 @@ export class ServiceRun implements Running {
     const release = tellWaiting('start.waiting', waiting, { emit, world: this.#world })
     try {
       await this.#open()
-      if (binding) await this.#listen(binding)
+      if (bindings.length > 0) await this.#listen(bindings)
     } catch (error) {
       throw await this.#undoStart(error)
     } finally {
@@ -243,7 +247,7 @@ export class ServiceRun implements Running {
     return scope.pick({ ...plan, picks: plan.picks.filter(({ step }) => scope.has(step)) })
   }
 
-  async #listen(binding: Binding): Promise<void> {
+  async #listen(bindings: readonly Binding[]): Promise<void> {
     const { probes } = this.#settings
     const { emit } = this.#events
     const http = new HttpServer({
@@ -253,9 +257,9 @@ export class ServiceRun implements Running {
       emit,
       world: this.#world,
     })
-    await http.listen(binding)
+    await http.listen(...bindings)
     this.#http = http
-    emit({ type: 'service.listening', url: http.url })
+    for (const url of http.urls) emit({ type: 'service.listening', url })
   }
 
   /** A start that failed, or was stopped: what was done is undone in reverse. Gives the error to throw. */

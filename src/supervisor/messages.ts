@@ -21,12 +21,18 @@ export type FromWorker =
   /** It has stopped in order: what follows is the end of its process. */
   | { t: 'closed' }
 
-/** Where a worker finds what it is, in its environment: its slot, and the descriptor that it listens on. */
+/** Where a worker finds what it is, in its environment: its slot, and the sockets that it listens on. */
 export const WORKER_VARIABLE = 'STEWARD_WORKER'
+
+/** A listening socket that a worker has inherited, and the URL it is known by. */
+export interface InheritedSocket {
+  readonly fd: number
+  readonly url: string
+}
 
 /** What that variable holds, as JSON. */
 export interface WorkerPlace {
   readonly slot: number
   readonly generation: number
-  readonly fd: number
+  readonly listen: readonly InheritedSocket[]
 }
