@@ -11,7 +11,7 @@ export interface Places {
 }
 
 /** The port where nobody names one. */
-const PORT = 3000
+export const DEFAULT_PORT = 3000
 
 /** Everything that the options name, in the order of address, `bind`, Unix socket, descriptor. @throws `ERR_BAD_OPTION` */
 export function placesOf(options: ServeOptions): Places {
@@ -27,7 +27,7 @@ export function placesOf(options: ServeOptions): Places {
 function addressOf({ port, host }: ServeOptions): BindTarget {
   const given = port ?? portFromEnvironment()
   const isOurs = port !== undefined || given === undefined
-  return { port: given ?? PORT, host: host ?? (isOurs ? '127.0.0.1' : '::') }
+  return { port: given ?? DEFAULT_PORT, host: host ?? (isOurs ? '127.0.0.1' : '::') }
 }
 
 function wordsOf(bind: ServeOptions['bind']): readonly string[] {

@@ -10,6 +10,7 @@ import { picture, type PictureFormat } from '../scope/picture.ts'
 import type { Ending, Fitting, Resources, Values } from '../scope/resource.ts'
 import { answeringWith, envOf, type Answering } from './answering.ts'
 import { Fetches } from './fetches.ts'
+import { prepareOnce } from './preparing.ts'
 import { healthOf } from './probes.ts'
 import type { Running, ServiceState } from './running.ts'
 import type { RunSettings, StopManner } from './settings.ts'
@@ -18,7 +19,7 @@ import { divide, reserveOf, runAll, stopInStages, stoppingError, tellWaiting } f
 import type { StopReport, Traffic } from './stages.ts'
 import { settleRest } from './settling.ts'
 import {
-  died, into, isStopped, openAll, StartHooks, warnOfLateOpenings, withErrors,
+  died, into, isStopped, openAll, StartHooks, valuesOf, warnOfLateOpenings, withErrors, type StartSetting,
 } from './starting.ts' // oxfmt-ignore
 import { KeptJournal } from './state.ts'
 import { UnderWay } from './under-way.ts'
@@ -212,6 +213,7 @@ export class ServiceRun implements Running {
     // Its timer also keeps a process alive that has nothing else yet
     const release = tellWaiting('start.waiting', waiting, { emit, world: this.#world })
     try {
+      await prepareOnce(this.#definition, { ...this.#settings, ...this.#startSetting() })
       await this.#open()
       if (bindings.length > 0) await this.#listen(bindings)
     } catch (error) {
@@ -234,17 +236,14 @@ export class ServiceRun implements Running {
     const app = await openAll(this.#app, this.#definition, { signal, rollback })
     await settleRest(this.#app, this.#journal, signal)
     this.#answering = await answeringWith(app, this, everyRequest)
-    this.#hooks = new StartHooks(this.#definition, this.#valuesOf(resources))
-    const { emit } = this.#events
-    await this.#hooks.run({ emit, world: this.#world, signal, limit: this.#startLimit })
+    this.#hooks = new StartHooks(this.#definition, valuesOf(this.#app, resources))
+    await this.#hooks.run(this.#startSetting())
     signal.throwIfAborted()
   }
 
-  /** What of these is open: a lazy one may not be. */
-  #valuesOf(resources: Resources): Record<string, unknown> {
-    const { graph, scope } = this.#app
-    const plan = graph.plan(resources)
-    return scope.pick({ ...plan, picks: plan.picks.filter(({ step }) => scope.has(step)) })
+  #startSetting(): StartSetting {
+    const [signal, limit] = [this.#stopping.signal, this.#startLimit]
+    return { emit: this.#events.emit, world: this.#world, signal, limit }
   }
 
   async #listen(bindings: readonly Binding[]): Promise<void> {

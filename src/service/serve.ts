@@ -42,7 +42,7 @@ export async function serve(
   return serveRun(given, options)
 }
 
-/** What `serve` does, with all that its run can do; a worker listens on the sockets of its supervisor. @throws as `serve` */
+/** What `serve` does, with all that its run can do; a worker listens on the sockets of its supervisor, which has had `prepare` run. @throws as `serve` */
 export async function serveRun(
   given: Service | ServedApp,
   options: ServeOptions,
@@ -93,7 +93,8 @@ class Serving {
     this.#options = { ...options, on: options.on ?? problemPrinter() }
     const settings = settingsOf(definition, this.#options)
     const state = settings.state ?? stateFolderFor(process.argv[1] ?? '.', process.env)
-    this.#settings = { ...settings, state, http: { ...settings.http, tls } }
+    const isPrepared = sockets !== undefined
+    this.#settings = { ...settings, state, isPrepared, http: { ...settings.http, tls } }
     this.#run = new ServiceRun(definition, this.#settings)
     this.#signals = options.signals ?? true
   }
