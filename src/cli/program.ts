@@ -48,6 +48,7 @@ function addServe(command: Command): void {
       'where its control socket is, for steward status, reload, scale, stop',
     )
     .option('--no-control', 'no control socket')
+    .option('--boot-timeout <time>', "how long each step of a worker's start may take (60s)", time)
     .option('--graceful-timeout <time>', 'the whole time a stop may take (25s)', time)
     .option(
       '--drain-delay <time>',
@@ -128,6 +129,7 @@ function addControl(command: Command): void {
       '--wait',
       'until it is done; exits with 1, and says why, when the new ones do not start',
     )
+    .option('--prepare', 'run what the service prepares once more, before its first new worker')
     .action(reload)
   add('scale', 'change how many workers a service has')
     .argument('<number>', 'how many from now on', workers)

@@ -1,14 +1,16 @@
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import type { Duration } from '../base/deadline.ts'
+import { milliseconds, type Duration } from '../base/deadline.ts'
 import { describeError, StewardError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
 import { realWorld } from '../base/world.ts'
 import { isActivated } from '../service/activation.ts'
+import { checkExclusive, exclusiveOf } from '../service/exclusive.ts'
 import { leave } from '../service/leaving.ts'
 import { settingsOf, type ServeOptions } from '../service/options.ts'
 import { exitCode, guard, serveRun } from '../service/serve.ts'
 import type { Guarded } from '../service/signals.ts'
 import { isStopped } from '../service/starting.ts'
+import { runErrand } from './errand.ts'
 import { exitCodeOf, printFatal, survivePipes, type Form } from './fatal.ts'
 import { stateFolderFor } from '../service/state.ts'
 import { load, type Loaded, type LoadOptions } from './load.ts'
@@ -48,6 +50,7 @@ export interface ServeCommand extends LoadOptions {
   watchdog: boolean
   signalExitCodes?: boolean
   workers?: number
+  bootTimeout?: Duration
   control?: string | false
 }
 
@@ -62,8 +65,8 @@ export async function serveModule(module: string, command: ServeCommand): Promis
     const link = WorkerLink.of(command)
     const log =
       form === 'pretty'
-        ? new Screen(module, process.stdout, link?.place.slot).show
-        : jsonLog(process.stdout, link && { slot: link.place.slot, pid: process.pid })
+        ? new Screen(module, process.stdout, link?.slot).show
+        : jsonLog(process.stdout, link?.name)
     unserved.link = link
     if (command.workers === undefined || link) {
       await serveHere(module, command, { where, log, link, unserved })
@@ -96,7 +99,14 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
     ...tls,
     on,
   }
-  link?.loaded(settingsOf(loaded.definition, options).gracefulTimeout)
+  if (link?.place.errand) {
+    const emit: Emit = (event) => (log(event), link.follow(event))
+    const code = await runErrand(link.place.errand, loaded.definition, { serve: options, emit })
+    link.end()
+    return leave(code, NOWHERE)
+  }
+  if (link && !(await mayGoOn(link, loaded, options))) return leave(0, NOWHERE)
+  if (unserved.isEnding) return
   const removePid = command.pid === undefined || link ? undefined : writePid(command.pid)
   try {
     const running = await serveRun(
@@ -112,6 +122,24 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
   }
 }
 
+/** What its supervisor has to know of a worker that is loaded. Is it this one that is to go on? */
+async function mayGoOn(
+  link: WorkerLink,
+  { definition, port }: Loaded,
+  options: ServeOptions,
+): Promise<boolean> {
+  const { workers, defaultPort } = link.place
+  const exclusive = exclusiveOf(definition)
+  checkExclusive(exclusive, workers)
+  if (defaultPort !== undefined && port !== undefined && port !== defaultPort) {
+    link.elsewhere(port)
+    return false
+  }
+  const { gracefulTimeout: grace } = settingsOf(definition, options)
+  await link.loaded({ grace, prepares: definition.prepares, exclusive })
+  return true
+}
+
 function uncontrolled(path: string): StewardError {
   const message = `Cannot open the control socket "${path}": only a service with --workers is controlled; give --workers as well`
   return new StewardError('ERR_BAD_OPTION', message)
@@ -123,12 +151,14 @@ async function superviseHere(
   command: ServeCommand,
   { where, emit }: { where: Place; emit: Emit },
 ): Promise<void> {
-  const { workers, gracefulTimeout, signalExitCodes, control } = command
+  const { workers, gracefulTimeout, signalExitCodes, control, bootTimeout } = command
+  const boot = milliseconds(bootTimeout ?? '60s')
   const removePid = command.pid === undefined ? undefined : writePid(command.pid)
   try {
     const { tls } = tlsOf(command)
     const serve = { ...where, ...given({ gracefulTimeout, tls, signalExitCodes }) }
-    await supervise({ workers: workers!, serve, emit, module, control })
+    const isPlaced = isElsewhere(where)
+    await supervise({ workers: workers!, serve, isPlaced, boot, emit, module, control })
   } finally {
     removePid?.()
   }
@@ -192,9 +222,7 @@ function tlsOf({ tlsCert, tlsKey, tlsCa }: ServeCommand): Pick<ServeOptions, 'tl
 
 function optionsOf(command: ServeCommand, where: Place, { port }: Loaded): ServeOptions {
   const { gracefulTimeout, drainDelay, drainQuiet, refuse, http2, keepAlive } = command
-  const isElsewhere =
-    Object.keys(where).length > 0 || process.env['PORT'] !== undefined || isActivated(process)
-  const own = port === undefined || isElsewhere ? {} : { port }
+  const own = port === undefined || isElsewhere(where) ? {} : { port }
   return {
     ...own,
     ...where,
@@ -204,6 +232,12 @@ function optionsOf(command: ServeCommand, where: Place, { port }: Loaded): Serve
     watchdog: command.watchdog,
     signalExitCodes: command.signalExitCodes ?? false,
   }
+}
+
+/** Has somebody named the place to listen on, so that the service's own port does not count? */
+function isElsewhere(where: Place): boolean {
+  const isNamed = Object.keys(where).length > 0 || process.env['PORT'] !== undefined
+  return isNamed || isActivated(process)
 }
 
 function limitsOf(command: ServeCommand): NonNullable<ServeOptions['limits']> {

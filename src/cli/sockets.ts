@@ -1,27 +1,56 @@
 import { releaseAll, type Binding } from '../http/binding.ts'
 import type { ServeOptions } from '../service/options.ts'
+import { DEFAULT_PORT } from '../service/places.ts'
 import { bindPlaces } from '../service/serve.ts'
 import type { InheritedSocket } from '../supervisor/messages.ts'
 
 /** The listening sockets of a supervised service: they are bound in this process, and its workers accept on them. */
 export class Sockets {
-  readonly #bindings: readonly Binding[]
-  readonly #isSecure: boolean
+  readonly #serve: ServeOptions
+  #bindings: readonly Binding[] = []
   /** What is to be said about how they were found. */
-  readonly warnings: readonly string[]
+  warnings: readonly string[] = []
+  /** Why the default port could not be taken, which is told only when the service names no other. */
+  trouble: unknown = undefined
 
-  private constructor(
-    { bindings, warnings }: { bindings: readonly Binding[]; warnings: readonly string[] },
-    isSecure: boolean,
-  ) {
-    this.#bindings = bindings
-    this.#isSecure = isSecure
-    this.warnings = warnings
+  private constructor(serve: ServeOptions) {
+    this.#serve = serve
   }
 
-  /** Takes the places that the options name, or the default: all or none. @throws `ERR_LISTEN`, `ERR_BAD_OPTION` */
+  /** Takes the places that were named: all or none. @throws `ERR_LISTEN`, `ERR_BAD_OPTION` */
   static async bind(serve: ServeOptions): Promise<Sockets> {
-    return new Sockets(await bindPlaces(serve), serve.tls !== undefined)
+    const sockets = new Sockets(serve)
+    await sockets.#bind()
+    return sockets
+  }
+
+  /** Takes the default port, where none was named: the service may name one of its own when it is loaded. */
+  static async bindDefault(serve: ServeOptions): Promise<Sockets> {
+    const sockets = new Sockets({ ...serve, port: DEFAULT_PORT })
+    try {
+      await sockets.#bind()
+    } catch (error) {
+      sockets.trouble = error
+    }
+    return sockets
+  }
+
+  /** Takes another port in the place of the default one, on which nobody has listened yet; what stands in the way is its `trouble`. */
+  async move(port: number): Promise<void> {
+    this.trouble = undefined
+    await this.release()
+    this.#bindings = []
+    try {
+      this.#bindings = (await bindPlaces({ ...this.#serve, port })).bindings
+    } catch (error) {
+      this.trouble = error
+    }
+  }
+
+  async #bind(): Promise<void> {
+    const { bindings, warnings } = await bindPlaces(this.#serve)
+    this.#bindings = bindings
+    this.warnings = warnings
   }
 
   /** For workers: with their descriptors in this process. */
@@ -32,7 +61,7 @@ export class Sockets {
   /** Where the service is reached. */
   get urls(): readonly string[] {
     const urls = this.#bindings.map((binding) => binding.describe())
-    return this.#isSecure ? urls.map((url) => url.replace(/^http:/, 'https:')) : urls
+    return this.#serve.tls ? urls.map((url) => url.replace(/^http:/, 'https:')) : urls
   }
 
   /** A worker listens: Unix sockets appear in their places. */

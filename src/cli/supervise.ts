@@ -4,15 +4,17 @@ import { realWorld, type Release } from '../base/world.ts'
 import { leave } from '../service/leaving.ts'
 import { Notifier, takeNotifySettings } from '../service/notify.ts'
 import type { ServeOptions } from '../service/options.ts'
+import { DEFAULT_PORT } from '../service/places.ts'
 import { exitCode, guard } from '../service/serve.ts'
 import { onSignal, type Guarded } from '../service/signals.ts'
+import { reserveOf } from '../service/stages.ts'
 import { Supervisor, type System } from '../supervisor/supervisor.ts'
+import type { Child } from '../supervisor/worker.ts'
+import { Admission } from './admission.ts'
 import { ServiceControl } from './control.ts'
 import { spawnWorker } from './processes.ts'
+import { Settlement } from './settlement.ts'
 import { Sockets } from './sockets.ts'
-
-/** How long each step of a worker's start may take, in milliseconds. */
-const BOOT = 60_000
 
 /** How long a stop may take where nothing is said, in milliseconds: what `service()` has by default. */
 const GRACE = 25_000
@@ -22,6 +24,10 @@ export interface SuperviseOptions {
   readonly workers: number
   /** Where to listen, how long a stop may take, and with which codes to exit; its other fields are the workers' own. */
   readonly serve: ServeOptions
+  /** Did anybody name a place? Else the service may, when it is loaded. */
+  readonly isPlaced: boolean
+  /** How long each step of a worker's start may take, in milliseconds. */
+  readonly boot: number
   readonly emit: Emit
   /** The module, as it was given. */
   readonly module: string
@@ -35,32 +41,97 @@ export interface SuperviseOptions {
  * @throws `ERR_LISTEN`, `ERR_BAD_OPTION`, both before any worker is started
  */
 export async function supervise(options: SuperviseOptions): Promise<void> {
-  const { workers, serve, emit } = options
-  const sockets = await Sockets.bind(serve)
+  const { serve, emit } = options
+  const sockets = await (options.isPlaced ? Sockets.bind(serve) : Sockets.bindDefault(serve))
   for (const message of sockets.warnings) emit({ type: 'warning', message })
-  const grace = serve.gracefulTimeout === undefined ? GRACE : milliseconds(serve.gracefulTimeout)
-  const { module, control: path } = options
-  const control = new ServiceControl({ module, path, emit, world: realWorld })
-  const notify = notifying(emit)
-  const tell: Emit = (event) => {
-    if (event.type === 'worker.ready') reveal(sockets, emit)
-    control.follow(event)
-    notify(event)
+  const supervision = new Supervision(sockets, options)
+  const code = await supervision.run()
+  leave(code, { emit, world: realWorld })
+}
+
+/** A supervisor, and what goes on around it in this process. */
+class Supervision {
+  readonly #options: SuperviseOptions
+  readonly #sockets: Sockets
+  readonly #grace: number
+  readonly #control: ServiceControl
+  readonly #settlement: Settlement
+  readonly #admission: Admission
+  readonly #supervisor: Supervisor
+  readonly #tell: Emit
+
+  constructor(sockets: Sockets, options: SuperviseOptions) {
+    const { workers, serve, emit, module, control: path, boot } = options
+    this.#options = options
+    this.#sockets = sockets
+    this.#grace = serve.gracefulTimeout === undefined ? GRACE : milliseconds(serve.gracefulTimeout)
+    const notify = notifying(emit)
+    this.#tell = (event) => {
+      if (event.type === 'worker.ready') reveal(sockets, emit)
+      this.#control.follow(event)
+      this.#settlement.follow(event)
+      notify(event)
+    }
+    this.#settlement = new Settlement({ spawn: () => this.#errand('settle'), emit: this.#tell })
+    this.#admission = new Admission({
+      sockets,
+      settlement: this.#settlement,
+      emit: this.#tell,
+      spawn: () => this.#errand('prepare'),
+      listening: () => this.#listening(),
+    })
+    const prepare = (): void => this.#admission.again()
+    this.#control = new ServiceControl({ module, path, emit, prepare, world: realWorld })
+    const limits = { boot, grace: this.#grace }
+    this.#supervisor = new Supervisor(this.#system(), { workers, emit: this.#tell, ...limits })
   }
-  const system: System = {
-    world: realWorld,
-    spawn: (place) => spawnWorker({ ...place, listen: sockets.listen }),
-    release: () => void sockets.release(),
+
+  /** Resolves when the last process is gone, with the exit code. @throws what stands in the way of the start */
+  async run(): Promise<number> {
+    const supervisor = this.#supervisor
+    const closeControl = await this.#openControl()
+    const release = follow(supervisor, this.#settlement)
+    // A place that was named is certain
+    if (this.#options.isPlaced) this.#admission.checkPlace()
+    supervisor.start()
+    const { code } = await supervisor.closed
+    await this.#settlement.run(Math.max(reserveOf(this.#grace), this.#grace - supervisor.stopTook))
+    const asked = release()
+    closeControl()
+    const { trouble } = this.#admission
+    if (trouble !== undefined) throw trouble
+    return code || exitCode(asked ?? '', this.#options.serve)
   }
-  const supervisor = new Supervisor(system, { workers, emit: tell, boot: BOOT, grace })
-  const closeControl = await openControl(control, supervisor, sockets)
-  const release = follow(supervisor)
-  for (const url of sockets.urls) tell({ type: 'supervisor.listening', url, workers })
-  supervisor.start()
-  const { code } = await supervisor.closed
-  const asked = release()
-  closeControl()
-  leave(code || exitCode(asked ?? '', serve), { emit, world: realWorld })
+
+  #system(): System {
+    return {
+      world: realWorld,
+      spawn: (place) => {
+        const { listen } = this.#sockets
+        const open = this.#admission.isCertain ? {} : { defaultPort: DEFAULT_PORT }
+        return this.#admission.of(spawnWorker({ ...place, ...open, listen }))
+      },
+      release: () => void this.#sockets.release(),
+    }
+  }
+
+  #errand(errand: 'prepare' | 'settle'): Child {
+    return spawnWorker({ slot: 0, generation: 0, workers: 1, listen: [], errand })
+  }
+
+  #listening(): void {
+    const { workers } = this.#options
+    for (const url of this.#sockets.urls) this.#tell({ type: 'supervisor.listening', url, workers })
+  }
+
+  async #openControl(): Promise<Release> {
+    try {
+      return await this.#control.open(this.#supervisor)
+    } catch (error) {
+      await this.#sockets.release()
+      throw error
+    }
+  }
 }
 
 function reveal(sockets: Sockets, emit: Emit): void {
@@ -71,27 +142,14 @@ function reveal(sockets: Sockets, emit: Emit): void {
   }
 }
 
-async function openControl(
-  control: ServiceControl,
-  supervisor: Supervisor,
-  sockets: Sockets,
-): Promise<Release> {
-  try {
-    return await control.open(supervisor)
-  } catch (error) {
-    await sockets.release()
-    throw error
-  }
-}
-
 /**
  * The process's signals: HUP replaces the workers, unless a terminal sends it. What it returns ends that, and gives the signal that
  * asked the process to end.
  */
-function follow(supervisor: Supervisor): () => string | undefined {
+function follow(supervisor: Supervisor, settlement: Settlement): () => string | undefined {
   const guarded: Guarded = {
     stop: (reason) => supervisor.stop(reason),
-    force: (reason) => supervisor.force(reason),
+    force: (reason) => (supervisor.force(reason), settlement.kill()),
     fail: (error) => supervisor.fail(error),
     ...(process.stdin.isTTY ? {} : { reload: (reason: string) => supervisor.restart(reason) }),
   }

@@ -1,16 +1,25 @@
-/** Why a worker is to stop: the whole service stops; a newer one takes its place; or there are fewer from now on. */
-export type StopKind = 'stop' | 'roll' | 'scale'
+/**
+ * Why a worker is to stop: the whole service stops; a newer one takes its place; a newer one waits for its end; or there are fewer
+ * from now on.
+ */
+export type StopKind = 'stop' | 'roll' | 'handover' | 'scale'
 
 /** What the supervisor sends to a worker, over the channel that Node opens between them. */
 export type ToWorker =
+  /** It is loaded, and may open what it holds. */
+  | { t: 'go' }
   | { t: 'stop'; kind: StopKind; reason: string }
   /** Like a second signal: cut what is under way, and close. */
   | { t: 'force'; reason: string }
 
 /** What a worker sends to the supervisor. */
 export type FromWorker =
-  /** Its module is loaded: how long its stop may take, in milliseconds. */
-  | { t: 'loaded'; grace: number }
+  /** Its module is loaded, nothing is open: it waits for `go`. */
+  | ({ t: 'loaded' } & LoadedService)
+  /** Its module names another port than the default one, and nobody has named a place: it ends, and the next one listens there. */
+  | { t: 'elsewhere'; port: number }
+  /** It leaves notes in that folder. */
+  | { t: 'journal'; folder: string }
   /** A step of the start is done: it gets more time. */
   | { t: 'progress' }
   | { t: 'ready' }
@@ -20,6 +29,16 @@ export type FromWorker =
   | { t: 'dying'; reason: string }
   /** It has stopped in order: what follows is the end of its process. */
   | { t: 'closed' }
+
+/** What is known of a service once its module is loaded. */
+export interface LoadedService {
+  /** How long its stop may take, in milliseconds. */
+  readonly grace: number
+  /** Has it anything to do once, before the first worker? */
+  readonly prepares: boolean
+  /** The names of those of its resources that only one process may hold. */
+  readonly exclusive: readonly string[]
+}
 
 /** Where a worker finds what it is, in its environment: its slot, and the sockets that it listens on. */
 export const WORKER_VARIABLE = 'STEWARD_WORKER'
@@ -34,5 +53,11 @@ export interface InheritedSocket {
 export interface WorkerPlace {
   readonly slot: number
   readonly generation: number
+  /** How many workers there are to be. */
+  readonly workers: number
+  /** What it is to do in the place of serving. */
+  readonly errand?: 'prepare' | 'settle'
+  /** The port that is listened on since nobody has named a place: a port of the module's own is listened on instead. */
+  readonly defaultPort?: number
   readonly listen: readonly InheritedSocket[]
 }

@@ -35,9 +35,11 @@ class FakeSupervisor implements Controlled {
     this.emit({ type: 'roll.started', generation: ++this.#generation, reason })
   }
 
-  scale(workers: number): void {
+  scale(workers: number): string | undefined {
+    if (workers === 7) return 'Cannot scale to 7 workers: "lock" is exclusive'
     this.asked.push(`scale ${workers}`)
     this.target = workers
+    return undefined
   }
 
   stop(reason: string): void {
@@ -66,7 +68,11 @@ async function listening(): Promise<Setup> {
   const memoryOf = (): number => 1_024
   const observer = new Observer({ service: 'app.ts', pid: 1, world, memoryOf })
   const supervisor = new FakeSupervisor(observer.follow)
-  const control = new Control({ world, answer: (line) => answer(line, { supervisor, observer }) })
+  const prepare = (): void => void supervisor.asked.push('prepare')
+  const control = new Control({
+    world,
+    answer: (line) => answer(line, { supervisor, observer, prepare }),
+  })
   const path = join(folder.path, 'c.sock')
   await control.listen(path)
   const clients: RawClient[] = []
