@@ -16,6 +16,8 @@ export interface AdmissionSettings {
   spawn(): Child
   /** It is known where the service listens. */
   listening(): void
+  /** The start of a worker comes on. */
+  progress(): void
 }
 
 /**
@@ -151,12 +153,14 @@ export class Admitted implements Child {
 
   /** Something has been done for it: it gets more time. */
   progress(): void {
+    this.#admission.settings.progress()
     this.#tell({ t: 'progress' })
   }
 
   #hear(message: FromWorker): void {
     if (message.t === 'elsewhere') return void (this.#underWay = this.#move(message.port))
     if (message.t === 'loaded') this.#service = message
+    if (message.t === 'progress') this.#admission.settings.progress()
     if (message.t === 'journal') this.#admission.settings.settlement.opened(message.folder)
     this.#tell(message)
   }

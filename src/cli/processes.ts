@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { WORKER_VARIABLE, type FromWorker, type WorkerPlace } from '../supervisor/messages.ts'
 import type { Child } from '../supervisor/worker.ts'
+import { withoutInspector } from './inspection.ts'
 
 /** The first descriptor behind standard input and output and the channel. */
 const FIRST = 4
@@ -10,10 +11,11 @@ export function spawnWorker(place: WorkerPlace): Child {
   const [, program = '', ...args] = process.argv
   const listen = place.listen.map(({ url }, index) => ({ url, fd: FIRST + index }))
   const inherited: WorkerPlace = { ...place, listen }
-  const child = spawn(process.execPath, [...process.execArgv, program, ...args], {
+  const { execArgv, env } = withoutInspector(process)
+  const child = spawn(process.execPath, [...execArgv, program, ...args], {
     detached: true,
     stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...place.listen.map(({ fd }) => fd)],
-    env: { ...process.env, [WORKER_VARIABLE]: JSON.stringify(inherited) },
+    env: { ...env, [WORKER_VARIABLE]: JSON.stringify(inherited) },
   })
   const { pid } = child
   return {

@@ -6,6 +6,7 @@ import { realWorld } from '../base/world.ts'
 import { isActivated } from '../service/activation.ts'
 import { checkExclusive, exclusiveOf } from '../service/exclusive.ts'
 import { leave } from '../service/leaving.ts'
+import { notifyDescriptor } from '../service/notify-descriptor.ts'
 import { settingsOf, type ServeOptions } from '../service/options.ts'
 import { exitCode, guard, serveRun } from '../service/serve.ts'
 import type { Guarded } from '../service/signals.ts'
@@ -13,6 +14,7 @@ import { isStopped } from '../service/starting.ts'
 import { runErrand } from './errand.ts'
 import { exitCodeOf, printFatal, survivePipes, type Form } from './fatal.ts'
 import { stateFolderFor } from '../service/state.ts'
+import { closeInspector, inspectorOf, openInspector, type InspectCommand } from './inspection.ts'
 import { load, type Loaded, type LoadOptions } from './load.ts'
 import { jsonLog } from './log.ts'
 import { Screen } from './screen.ts'
@@ -20,7 +22,7 @@ import { supervise } from './supervise.ts'
 import { WorkerLink } from './worker.ts'
 
 /** The options of `steward serve`, as they were given. */
-export interface ServeCommand extends LoadOptions {
+export interface ServeCommand extends LoadOptions, InspectCommand {
   host?: string
   port?: number
   bind?: readonly string[]
@@ -51,6 +53,7 @@ export interface ServeCommand extends LoadOptions {
   signalExitCodes?: boolean
   workers?: number
   bootTimeout?: Duration
+  notifyFd?: number
   control?: string | false
 }
 
@@ -90,9 +93,11 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
   const { where, log, link, unserved } = here
   if (typeof command.control === 'string' && !link) throw uncontrolled(command.control)
   const tls = tlsOf(command)
+  const on = link ? both(log, link.follow) : readyAt(command, log)
+  const inspect = link ? link.place.inspect : inspectorOf(command, process)
+  if (inspect) openInspector(inspect)
   const loaded = await load(module, command)
   if (unserved.isEnding) return
-  const on: Emit = link ? (event) => (log(event), link.follow(event)) : log
   const options = {
     ...optionsOf(command, where, loaded),
     state: command.state ?? stateFolderFor(module, process.env),
@@ -100,8 +105,7 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
     on,
   }
   if (link?.place.errand) {
-    const emit: Emit = (event) => (log(event), link.follow(event))
-    const code = await runErrand(link.place.errand, loaded.definition, { serve: options, emit })
+    const code = await runErrand(link.place.errand, loaded.definition, { serve: options, emit: on })
     link.end()
     return leave(code, NOWHERE)
   }
@@ -120,6 +124,18 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
   } finally {
     removePid?.()
   }
+}
+
+function both(one: Emit, other: Emit): Emit {
+  return (event) => {
+    one(event)
+    other(event)
+  }
+}
+
+/** Where s6 waits for the service, it is told as well. @throws `ERR_BAD_OPTION` */
+function readyAt({ notifyFd }: ServeCommand, log: Emit): Emit {
+  return notifyFd === undefined ? log : both(log, notifyDescriptor(notifyFd, log))
 }
 
 /** What its supervisor has to know of a worker that is loaded. Is it this one that is to go on? */
@@ -158,7 +174,19 @@ async function superviseHere(
     const { tls } = tlsOf(command)
     const serve = { ...where, ...given({ gracefulTimeout, tls, signalExitCodes }) }
     const isPlaced = isElsewhere(where)
-    await supervise({ workers: workers!, serve, isPlaced, boot, emit, module, control })
+    const inspect = inspectorOf(command, process)
+    const told = readyAt(command, emit)
+    closeInspector()
+    await supervise({
+      workers: workers!,
+      serve,
+      isPlaced,
+      boot,
+      inspect,
+      emit: told,
+      module,
+      control,
+    })
   } finally {
     removePid?.()
   }

@@ -8,10 +8,12 @@ import { DEFAULT_PORT } from '../service/places.ts'
 import { exitCode, guard } from '../service/serve.ts'
 import { onSignal, type Guarded } from '../service/signals.ts'
 import { reserveOf } from '../service/stages.ts'
+import type { InspectorPlace } from '../supervisor/messages.ts'
 import { Supervisor, type System } from '../supervisor/supervisor.ts'
 import type { Child } from '../supervisor/worker.ts'
 import { Admission } from './admission.ts'
 import { ServiceControl } from './control.ts'
+import { Inspectors } from './inspection.ts'
 import { spawnWorker } from './processes.ts'
 import { Settlement } from './settlement.ts'
 import { Sockets } from './sockets.ts'
@@ -26,8 +28,10 @@ export interface SuperviseOptions {
   readonly serve: ServeOptions
   /** Did anybody name a place? Else the service may, when it is loaded. */
   readonly isPlaced: boolean
-  /** How long each step of a worker's start may take, in milliseconds. */
+  /** How long each step of a worker's start may take, in milliseconds: as long as it likes where it can be looked into. */
   readonly boot: number
+  /** Where the first worker opens its inspector; the others have the ports after it. */
+  readonly inspect: InspectorPlace | undefined
   readonly emit: Emit
   /** The module, as it was given. */
   readonly module: string
@@ -58,19 +62,24 @@ class Supervision {
   readonly #settlement: Settlement
   readonly #admission: Admission
   readonly #supervisor: Supervisor
+  readonly #inspectors: Inspectors | undefined
+  readonly #notifier: Notifier | undefined
   readonly #tell: Emit
 
   constructor(sockets: Sockets, options: SuperviseOptions) {
-    const { workers, serve, emit, module, control: path, boot } = options
+    const { workers, serve, emit, module, control: path, inspect } = options
     this.#options = options
     this.#sockets = sockets
     this.#grace = serve.gracefulTimeout === undefined ? GRACE : milliseconds(serve.gracefulTimeout)
-    const notify = notifying(emit)
+    this.#inspectors = inspect && new Inspectors(inspect)
+    this.#notifier = notifierOf(emit)
     this.#tell = (event) => {
       if (event.type === 'worker.ready') reveal(sockets, emit)
       this.#control.follow(event)
       this.#settlement.follow(event)
-      notify(event)
+      emit(event)
+      this.#inspectors?.follow(event)
+      this.#notifier?.follow(event)
     }
     this.#settlement = new Settlement({ spawn: () => this.#errand('settle'), emit: this.#tell })
     this.#admission = new Admission({
@@ -79,9 +88,11 @@ class Supervision {
       emit: this.#tell,
       spawn: () => this.#errand('prepare'),
       listening: () => this.#listening(),
+      progress: () => this.#notifier?.progress(),
     })
     const prepare = (): void => this.#admission.again()
     this.#control = new ServiceControl({ module, path, emit, prepare, world: realWorld })
+    const boot = inspect ? Infinity : options.boot
     const limits = { boot, grace: this.#grace }
     this.#supervisor = new Supervisor(this.#system(), { workers, emit: this.#tell, ...limits })
   }
@@ -109,7 +120,11 @@ class Supervision {
       spawn: (place) => {
         const { listen } = this.#sockets
         const open = this.#admission.isCertain ? {} : { defaultPort: DEFAULT_PORT }
-        return this.#admission.of(spawnWorker({ ...place, ...open, listen }))
+        const inspect = this.#inspectors?.free(place.slot)
+        const whole = { ...place, ...open, ...(inspect && { inspect }), listen }
+        const child = this.#admission.of(spawnWorker(whole))
+        this.#inspectors?.started(place.slot, child)
+        return child
       },
       release: () => void this.#sockets.release(),
     }
@@ -169,24 +184,9 @@ function follow(supervisor: Supervisor, settlement: Settlement): () => string | 
   }
 }
 
-/** systemd hears of the service, which is ready with its first worker, from its main process alone. */
-function notifying(emit: Emit): Emit {
+/** systemd hears of the service from its main process alone. */
+function notifierOf(emit: Emit): Notifier | undefined {
   const settings = takeNotifySettings(process)
-  if (!settings) return emit
   const warn = (message: string): void => emit({ type: 'warning', message })
-  const notifier = new Notifier(settings, { warn, world: realWorld })
-  let isReady = false
-  return (event) => {
-    emit(event)
-    if (event.type === 'supervisor.listening') {
-      notifier.follow({ type: 'service.listening', url: event.url })
-    }
-    if (event.type === 'worker.ready' && !isReady) {
-      isReady = true
-      notifier.follow({ type: 'service.ready', took: event.took })
-    }
-    if (event.type === 'supervisor.stopping') {
-      notifier.follow({ type: 'service.stopping', reason: event.reason, grace: event.grace })
-    }
-  }
+  return settings && new Notifier(settings, { warn, world: realWorld })
 }

@@ -7,6 +7,7 @@ import type { StopManner } from '../service/settings.ts'
 import {
   WORKER_VARIABLE, type FromWorker, type LoadedService, type StopKind, type ToWorker, type WorkerPlace,
 } from '../supervisor/messages.ts' // oxfmt-ignore
+import { openInspector } from './inspection.ts'
 
 /** How long an idle connection was promised to be kept, where nothing else was said, in milliseconds. */
 const KEEP_ALIVE = 75_000
@@ -100,6 +101,7 @@ export class WorkerLink {
 
   #hear(message: ToWorker): void {
     if (message.t === 'go') return this.#go()
+    if (message.t === 'inspect') return openInspector(message)
     this.#asked = true
     if (message.t === 'force') this.#force(message.reason)
     else this.#stop(message.reason, this.#mannerOf(message.kind))

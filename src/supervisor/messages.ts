@@ -9,6 +9,8 @@ export type ToWorker =
   /** It is loaded, and may open what it holds. */
   | { t: 'go' }
   | { t: 'stop'; kind: StopKind; reason: string }
+  /** The inspector's port of its slot is free. */
+  | ({ t: 'inspect' } & InspectorPlace)
   /** Like a second signal: cut what is under way, and close. */
   | { t: 'force'; reason: string }
 
@@ -49,12 +51,22 @@ export interface InheritedSocket {
   readonly url: string
 }
 
+/** Where a worker opens its inspector. */
+export interface InspectorPlace {
+  readonly host: string
+  readonly port: number
+  /** Does it wait for a debugger before it loads the module? */
+  readonly waits: boolean
+}
+
 /** What that variable holds, as JSON. */
 export interface WorkerPlace {
   readonly slot: number
   readonly generation: number
   /** How many workers there are to be. */
   readonly workers: number
+  /** Absent where none is wanted, and where an older worker of the slot has the port. */
+  readonly inspect?: InspectorPlace
   /** What it is to do in the place of serving. */
   readonly errand?: 'prepare' | 'settle'
   /** The port that is listened on since nobody has named a place: a port of the module's own is listened on instead. */
