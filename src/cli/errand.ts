@@ -40,6 +40,7 @@ export async function runErrand(
     await prepareOnce(definition, { ...settings, emit, world: realWorld, signal, limit })
     return 0
   } catch (error) {
+    if (stop.failure !== undefined) throw stop.failure
     if (!stop.wasAsked || !isStopped(error)) throw error
     return 0
   } finally {
@@ -55,6 +56,8 @@ class Stop implements Guarded {
   /** Until when a hook is waited for: for ever, unless it is stopped. */
   readonly limit: Deadline = new Deadline(Infinity, realWorld)
   wasAsked = false
+  /** An error that nobody caught: what follows from it is no news. */
+  failure: unknown = undefined
 
   constructor(name: string, grace: number) {
     this.#name = name
@@ -77,6 +80,7 @@ class Stop implements Guarded {
   }
 
   fail(error: unknown): void {
+    this.failure ??= error
     this.#abort.abort(error)
     this.limit.hurry(this.#grace / 5)
   }
