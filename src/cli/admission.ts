@@ -159,7 +159,10 @@ export class Admitted implements Child {
 
   #hear(message: FromWorker): void {
     if (message.t === 'elsewhere') return void (this.#underWay = this.#move(message.port))
-    if (message.t === 'loaded') this.#service = message
+    if (message.t === 'loaded') {
+      this.#service = message
+      this.#admission.settings.settlement.grace = message.grace
+    }
     if (message.t === 'progress') this.#admission.settings.progress()
     if (message.t === 'journal') this.#admission.settings.settlement.opened(message.folder)
     this.#tell(message)

@@ -1,5 +1,6 @@
 import type { Emit, ServiceEvent } from '../base/events.ts'
 import { realWorld } from '../base/world.ts'
+import { reserveOf } from '../service/stages.ts'
 import { notesWait } from '../service/state.ts'
 import type { Child } from '../supervisor/worker.ts'
 import { Errand } from './errand-process.ts'
@@ -11,12 +12,15 @@ import { Errand } from './errand-process.ts'
 export class Settlement {
   readonly #spawn: () => Child
   readonly #emit: Emit
+  /** How long a stop may take, as the service says, in milliseconds. */
+  grace: number
   /** Where notes were left. */
   readonly #folders = new Set<string>()
   #hasLost = false
   #errand: Errand | undefined
 
-  constructor({ spawn, emit }: { spawn: () => Child; emit: Emit }) {
+  constructor({ spawn, emit, grace }: { spawn: () => Child; emit: Emit; grace: number }) {
+    this.grace = grace
     this.#spawn = spawn
     this.#emit = emit
   }
@@ -36,9 +40,13 @@ export class Settlement {
     if (event.type === 'worker.gone' && event.cause !== '') this.lost()
   }
 
-  /** Settles what waits, if anything does, within so many milliseconds; what is left then is settled at the next start. */
-  async run(within: number): Promise<void> {
+  /**
+   * Settles what waits, if anything does, within what a stop that has taken so many milliseconds has left of its grace, and at least within
+   * the close reserve. What is left then is settled at the next start.
+   */
+  async run(took: number): Promise<void> {
     if (!(await this.#isDue())) return
+    const within = Math.max(reserveOf(this.grace), this.grace - took)
     const began = realWorld.now()
     const errand = new Errand(this.#spawn(), this)
     this.#errand = errand
@@ -46,8 +54,8 @@ export class Settlement {
     const release = realWorld.timer(within, () => errand.kill())
     const { code } = await errand.run(() => {})
     release()
-    const took = realWorld.now() - began
-    this.#emit({ type: 'settling.ended', pid: errand.pid, took, clean: code === 0 })
+    const end = { took: realWorld.now() - began, clean: code === 0 }
+    this.#emit({ type: 'settling.ended', pid: errand.pid, ...end })
   }
 
   /** Ends it at once. */

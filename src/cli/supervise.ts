@@ -7,7 +7,6 @@ import type { ServeOptions } from '../service/options.ts'
 import { DEFAULT_PORT } from '../service/places.ts'
 import { exitCode, guard } from '../service/serve.ts'
 import { onSignal, type Guarded } from '../service/signals.ts'
-import { reserveOf } from '../service/stages.ts'
 import type { InspectorPlace } from '../supervisor/messages.ts'
 import { Supervisor, type System } from '../supervisor/supervisor.ts'
 import type { Child } from '../supervisor/worker.ts'
@@ -57,7 +56,6 @@ export async function supervise(options: SuperviseOptions): Promise<void> {
 class Supervision {
   readonly #options: SuperviseOptions
   readonly #sockets: Sockets
-  readonly #grace: number
   readonly #control: ServiceControl
   readonly #settlement: Settlement
   readonly #admission: Admission
@@ -70,7 +68,7 @@ class Supervision {
     const { workers, serve, emit, module, control: path, inspect } = options
     this.#options = options
     this.#sockets = sockets
-    this.#grace = serve.gracefulTimeout === undefined ? GRACE : milliseconds(serve.gracefulTimeout)
+    const grace = serve.gracefulTimeout === undefined ? GRACE : milliseconds(serve.gracefulTimeout)
     this.#inspectors = inspect && new Inspectors(inspect)
     this.#notifier = notifierOf(emit)
     this.#tell = (event) => {
@@ -81,7 +79,11 @@ class Supervision {
       this.#inspectors?.follow(event)
       this.#notifier?.follow(event)
     }
-    this.#settlement = new Settlement({ spawn: () => this.#errand('settle'), emit: this.#tell })
+    this.#settlement = new Settlement({
+      spawn: () => this.#errand('settle'),
+      emit: this.#tell,
+      grace,
+    })
     this.#admission = new Admission({
       sockets,
       settlement: this.#settlement,
@@ -93,7 +95,7 @@ class Supervision {
     const prepare = (): void => this.#admission.again()
     this.#control = new ServiceControl({ module, path, emit, prepare, world: realWorld })
     const boot = inspect ? Infinity : options.boot
-    const limits = { boot, grace: this.#grace }
+    const limits = { boot, grace }
     this.#supervisor = new Supervisor(this.#system(), { workers, emit: this.#tell, ...limits })
   }
 
@@ -106,7 +108,7 @@ class Supervision {
     if (this.#options.isPlaced) this.#admission.checkPlace()
     supervisor.start()
     const { code } = await supervisor.closed
-    await this.#settlement.run(Math.max(reserveOf(this.#grace), this.#grace - supervisor.stopTook))
+    await this.#settlement.run(supervisor.stopTook)
     const asked = release()
     closeControl()
     const { trouble } = this.#admission
