@@ -12,7 +12,8 @@ export function spawnWorker(place: WorkerPlace): Child {
   const listen = place.listen.map(({ url }, index) => ({ url, fd: FIRST + index }))
   const inherited: WorkerPlace = { ...place, listen }
   const { execArgv, env } = withoutInspector(process)
-  const child = spawn(process.execPath, [...execArgv, program, ...args], {
+  // Or Node would read an --env-file of ours by itself, wherever it stands
+  const child = spawn(process.execPath, [...execArgv, '--', program, ...args], {
     detached: true,
     stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...place.listen.map(({ fd }) => fd)],
     env: { ...env, [WORKER_VARIABLE]: JSON.stringify(inherited) },

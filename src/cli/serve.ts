@@ -52,6 +52,8 @@ export interface ServeCommand extends LoadOptions, InspectCommand {
   watchdog: boolean
   signalExitCodes?: boolean
   workers?: number
+  /** Without it, there is but this process. */
+  supervisor: boolean
   bootTimeout?: Duration
   notifyFd?: number
   control?: string | false
@@ -66,18 +68,32 @@ export async function serveModule(module: string, command: ServeCommand): Promis
   try {
     const where = placeOf(command)
     const link = WorkerLink.of(command)
+    const isAlone = !link && isUnsupervised(command)
+    const role = link?.role ?? (isAlone || (command.workers ?? 1) > 1 ? 'whole' : 'around')
     const log =
       form === 'pretty'
-        ? new Screen(module, process.stdout, link?.slot).show
+        ? new Screen(module, process.stdout, role).show
         : jsonLog(process.stdout, link?.name)
     unserved.link = link
-    if (command.workers === undefined || link) {
+    if (link || isAlone) {
       await serveHere(module, command, { where, log, link, unserved })
     } else await superviseHere(module, command, { where, emit: log })
   } catch (error) {
     if (unserved.isEnding || isStopped(error)) return
     unserved.fail(error)
   }
+}
+
+/** Is there to be but this process? @throws `ERR_BAD_OPTION` when there are to be others, too */
+function isUnsupervised({ supervisor, workers = 1 }: ServeCommand): boolean {
+  // Windows has no descriptors to hand on
+  const isAlone = !supervisor || process.platform === 'win32'
+  if (!isAlone || workers === 1) return isAlone
+  const found = supervisor ? 'on Windows' : 'with --no-supervisor'
+  throw new StewardError(
+    'ERR_BAD_OPTION',
+    `Cannot run ${workers} workers ${found}: there is but one process then, leave out --workers`,
+  )
 }
 
 interface Here {
@@ -157,7 +173,7 @@ async function mayGoOn(
 }
 
 function uncontrolled(path: string): StewardError {
-  const message = `Cannot open the control socket "${path}": only a service with --workers is controlled; give --workers as well`
+  const message = `Cannot open the control socket "${path}": without a supervisor nobody serves it; leave out --no-supervisor`
   return new StewardError('ERR_BAD_OPTION', message)
 }
 
@@ -178,7 +194,7 @@ async function superviseHere(
     const told = readyAt(command, emit)
     closeInspector()
     await supervise({
-      workers: workers!,
+      workers: workers ?? 1,
       serve,
       isPlaced,
       boot,
