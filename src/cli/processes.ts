@@ -9,7 +9,7 @@ const FIRST = 4
 /** A worker is the same command again, in a process group of its own, with the sockets behind its channel. */
 export function spawnWorker(place: WorkerPlace): Child {
   const [, program = '', ...args] = process.argv
-  const listen = place.listen.map(({ url }, index) => ({ url, fd: FIRST + index }))
+  const listen = place.listen.map((socket, index) => ({ ...socket, fd: FIRST + index }))
   const inherited: WorkerPlace = { ...place, listen }
   const { execArgv, env } = withoutInspector(process)
   // Or Node would read an --env-file of ours by itself, wherever it stands

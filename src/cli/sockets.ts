@@ -55,7 +55,10 @@ export class Sockets {
 
   /** For workers: with their descriptors in this process. */
   get listen(): readonly InheritedSocket[] {
-    return this.#bindings.map((binding, index) => ({ fd: binding.fd(), url: this.urls[index]! }))
+    return this.#bindings.map((binding, index) => {
+      const { isSealable } = binding
+      return { fd: binding.fd(), url: this.urls[index]!, isSealable }
+    })
   }
 
   /** Where the service is reached. */

@@ -1,6 +1,7 @@
 import { milliseconds } from '../base/deadline.ts'
 import { describeError, withoutSecrets } from '../base/errors.ts'
 import type { ServiceEvent } from '../base/events.ts'
+import type { Company } from '../http/drain.ts'
 import type { ServeOptions } from '../service/options.ts'
 import type { ServiceRun } from '../service/run.ts'
 import type { StopManner } from '../service/settings.ts'
@@ -127,16 +128,21 @@ export class WorkerLink {
 
   /** Where others serve on, a connection is kept as long as it was promised, and nobody has to look away. */
   #mannerOf(kind: StopKind): StopManner {
-    if (kind === 'stop') return {}
+    if (kind === 'stop') return { company: this.#company }
     // Somebody waits: with every connection that is kept, clients wait as well
     if (kind === 'handover') return { idle: SHORT_IDLE, drainDelay: 0, staysReady: true }
     return { idle: this.#keepAlive, drainDelay: 0, staysReady: true }
   }
 
+  /** Who is there to accept when all workers stop. */
+  get #company(): Company {
+    return this.place.workers > 1 ? 'stopping' : 'none'
+  }
+
   /** The supervisor is gone: nobody would start another one, the port must become free, and what it has spawned must end. */
   readonly #orphaned = (): void => {
     process.once('exit', () => process.kill(-process.pid, 'SIGKILL'))
-    this.#stop('its supervisor is gone', { drainDelay: 0 })
+    this.#stop('its supervisor is gone', { drainDelay: 0, company: this.#company })
   }
 
   /** What it was started for is over: it ends. */

@@ -9,7 +9,7 @@ import { bindPath } from './unix-socket.ts'
 export type BindTarget =
   | { host: string; port: number }
   | { path: string }
-  | { fd: number; url?: string }
+  | { fd: number; url?: string; isSealable?: boolean }
 
 /** A place to listen on that is taken already, though nothing listens yet: connections are still refused. */
 export interface Binding {
@@ -21,6 +21,8 @@ export interface Binding {
   listen(server: net.Server, backlog?: number): Promise<void>
   /** Gives the place back: closes a socket that was never listened on, removes a path that is still ours. */
   release(): Promise<void> | void
+  /** Does it end with us, and can clients come until then? An inherited socket outlives us; a path is gone before. */
+  readonly isSealable: boolean
   /** Its descriptor, for a process that is to listen on it. */
   fd(): number
   /** Another process listens on it from now on: makes it known where that is still to be done. */
@@ -183,6 +185,7 @@ function checkPort(port: number): void {
 }
 
 class BoundAddress implements Binding {
+  readonly isSealable = true
   readonly #socket: net.BoundSocket
   readonly #where: string
   readonly #url: string
@@ -222,7 +225,15 @@ class BoundAddress implements Binding {
 }
 
 /** A listening socket that the parent process holds: everything that listens on it shares one queue. */
-function bindDescriptor({ fd, url }: { fd: number; url?: string }): Binding {
+function bindDescriptor({
+  fd,
+  url,
+  isSealable = false,
+}: {
+  fd: number
+  url?: string
+  isSealable?: boolean
+}): Binding {
   const where = `file descriptor ${fd}`
   checkDescriptor(fd, where)
   return {
@@ -235,6 +246,7 @@ function bindDescriptor({ fd, url }: { fd: number; url?: string }): Binding {
       }
     },
     release() {},
+    isSealable,
     fd: () => fd,
     reveal() {},
     describe: () => url ?? `fd:${fd}`,

@@ -12,6 +12,9 @@ import { refuse, tellCut } from './refuse.ts'
 import type { Traffic } from './traffic.ts'
 
 /** The share of a stop's budget that a drain has. */
+/** Who else accepts on the same sockets: nobody, others who stop as well, or others who stay, so that what waits there is theirs. */
+export type Company = 'none' | 'stopping' | 'staying'
+
 export interface DrainLimits {
   /** When signals are aborted with `ERR_GRACE_SPENT`, and connections without a request are closed. */
   t1: Deadline
@@ -21,6 +24,8 @@ export interface DrainLimits {
   cleanup: Deadline
   /** How long an idle connection may still send a last request, in milliseconds. */
   idle: number
+  /** @default 'none' */
+  company?: Company | undefined
   /** Skips to `t2` at once; cleanups are still awaited. */
   force: AbortSignal
 }
@@ -105,8 +110,7 @@ export class Drain {
 
   async #closeListener(): Promise<void> {
     await this.#listener.release()
-    await this.#listener.quiet(this.#limits.cleanup)
-    this.#listener.close()
+    await this.#listener.closeQuietly(this.#limits.cleanup, this.#limits.company ?? 'none')
     if (this.#state === 'accepting') this.#state = 'emptying'
     this.#traffic.emit({ type: 'listener.closed' })
     this.#changed()

@@ -65,6 +65,12 @@ export function connectionsOf(server: Server): number {
   return (server as { _connections?: number })._connections ?? 0
 }
 
+/** How many connections the kernel is to queue from now on, of a server that listens. Did it take that? */
+export function setBacklog(server: Server, backlog: number): boolean {
+  const { _handle: handle } = server as { _handle?: { listen?(backlog: number): number } | null }
+  return handle?.listen?.(backlog) === 0
+}
+
 /** What a TLS socket was made around. */
 export function innerSocket(socket: Socket): Socket | undefined {
   return (socket as { _parent?: Socket | null })._parent ?? undefined

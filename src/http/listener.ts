@@ -3,7 +3,9 @@ import net from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Deadline } from '../base/deadline.ts'
 import type { Binding } from './binding.ts'
+import type { Company } from './drain.ts'
 import { connectionsOf } from './internals.ts'
+import { seal } from './seal.ts'
 import type { Traffic } from './traffic.ts'
 
 /** How many turns of the event loop must pass without a new connection; Node accepts one per turn. */
@@ -55,9 +57,20 @@ export class Listener {
     return this.#places
   }
 
-  /** Waits until the queue of the kernel is empty: closing the listener resets what is in it. */
-  async quiet(limit: Deadline): Promise<void> {
+  /**
+   * Accepts no more, once the queue of the kernel is empty: closing it resets what is in it, unless others stay who accept there.
+   */
+  async closeQuietly(limit: Deadline, company: Company): Promise<void> {
     const until = limit.atMost(LONGEST_WAIT)
+    await this.#quiet(until)
+    for (const { acceptor, binding } of this.#places) {
+      if (company !== 'staying' && binding.isSealable) await seal(acceptor, until, company)
+      shut(acceptor)
+    }
+    this.close()
+  }
+
+  async #quiet(until: Deadline): Promise<void> {
     let { accepted } = this.#traffic
     for (let turns = 0; turns < QUIET_TURNS && until.remaining > 0; turns++) {
       await turn()
@@ -80,9 +93,7 @@ export class Listener {
 
   /** Accepts no more, at once. Connections stay, and their timeouts too: `http.Server#close` would end both. */
   close(): void {
-    for (const acceptor of new Set([this.#acceptor, ...this.#acceptors])) {
-      if (acceptor.listening) net.Server.prototype.close.call(acceptor)
-    }
+    for (const acceptor of [this.#acceptor, ...this.#acceptors]) shut(acceptor)
   }
 
   /** Ends the own interval of the server for HTTP/1.1, once the last connection is gone: else it holds the server for ever. */
@@ -93,6 +104,10 @@ export class Listener {
   get #acceptors(): net.Server[] {
     return this.#places.map(({ acceptor }) => acceptor)
   }
+}
+
+function shut(acceptor: net.Server): void {
+  if (acceptor.listening) net.Server.prototype.close.call(acceptor)
 }
 
 /** Accepts for another one: what comes here goes through the same hands. */

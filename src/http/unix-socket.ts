@@ -37,6 +37,7 @@ function bound(path: string): net.BoundSocket {
 }
 
 class BoundPath implements Binding {
+  readonly isSealable = false
   readonly #path: string
   readonly #temporary: string
   readonly #socket: net.BoundSocket

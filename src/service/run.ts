@@ -363,7 +363,9 @@ export class ServiceRun implements Running {
       lastArrival: () => this.#http?.lastArrival ?? 0,
       drain: async (limits) => {
         const work = drainWork(this.#workshop(), limits.cleanup)
-        await Promise.all([this.#http?.drain(limits), this.#fetches.drain(limits), work])
+        const { company = this.#settings.isPrepared ? 'staying' : 'none' } = this.#manner
+        const http = this.#http?.drain({ ...limits, company })
+        await Promise.all([http, this.#fetches.drain(limits), work])
         this.#failures.push(...(await work))
       },
     }

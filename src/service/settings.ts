@@ -1,5 +1,6 @@
 import type { ServiceEvent } from '../base/events.ts'
 import type { World } from '../base/world.ts'
+import type { Company } from '../http/drain.ts'
 import type { HttpServerOptions } from '../http/server.ts'
 import type { Override } from '../scope/override.ts'
 import type { ProbePaths } from './probes.ts'
@@ -28,6 +29,8 @@ export interface StopManner {
   idle?: number | undefined
   /** In the place of the service's own. */
   drainDelay?: number | undefined
+  /** Who else accepts on the same sockets. Absent: nobody, or for a worker those who stay. */
+  company?: Company | undefined
   /** Readiness is the service's: it does not turn when one of its workers leaves. */
   staysReady?: boolean | undefined
 }

@@ -49,6 +49,8 @@ export const WORKER_VARIABLE = 'STEWARD_WORKER'
 export interface InheritedSocket {
   readonly fd: number
   readonly url: string
+  /** Does it end with the service? Nobody may wait in its queue then. */
+  readonly isSealable: boolean
 }
 
 /** Where a worker opens its inspector. */

@@ -1,0 +1,95 @@
+import { closeSync, openSync, readSync } from 'node:fs'
+import net, { type AddressInfo, type Server, type Socket } from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Deadline } from '../base/deadline.ts'
+import type { Company } from './drain.ts'
+import { setBacklog } from './internals.ts'
+import { BACKLOG } from './listening.ts'
+
+/**
+ * Closes the queue of a listening socket to everybody, so that nobody is in it when the socket is closed: the kernel resets who is, and an
+ * event loop that has just accepted everybody comes too late for who arrives meanwhile.
+ *
+ * A connection of our own enters the queue, and the queue is made as short as it can be. From then on it is full, and the kernel drops
+ * every other attempt: its client tries again after a second, and is refused. Who came before us is accepted as usual; when we are all
+ * that is left in it, nobody is lost by the close. Who came behind us makes us try again.
+ *
+ * With `stopping` company, others may accept us, too: then the kernel is asked whose the last connection is, which takes it some milliseconds for each
+ * thousand of connections on the machine.
+ *
+ * Resolves when the socket is to be closed, in the same turn of the event loop: the next one would accept us. Where the kernel does not
+ * tell how long its queues are (proc_net_tcp(5)), at once. A client in the middle of its handshake at that moment, whose last packet is still
+ * on its way, is reset all the same.
+ */
+export async function seal(server: Server, until: Deadline, company: Company): Promise<void> {
+  const { address, port } = server.address() as AddressInfo
+  const host = LOCAL[address] ?? address
+  const accepted = new Set<number | undefined>()
+  const note = ({ remotePort }: Socket): void => void accepted.add(remotePort)
+  server.prependListener('connection', note)
+  while (until.remaining > 0 && lengthOf(port, address) !== undefined) {
+    setBacklog(server, BACKLOG)
+    const own = net.connect({ host, port }).on('error', ignore).unref()
+    // Node connects in the next tick; at once behind it, lest others come between
+    await new Promise<void>((resolve) => process.nextTick(resolve))
+    if (!setBacklog(server, 0)) break
+    while (until.remaining > 0 && !accepted.has(own.localPort)) {
+      const length = lengthOf(port, address)
+      if (length === 0) break
+      if (length === 1 && company === 'stopping' && !isQueued(port, own.localPort, address)) break
+      if (length === 1) return void server.off('connection', note)
+      await turn()
+    }
+    own.destroy()
+  }
+  server.off('connection', note)
+}
+
+/** Where all addresses are listened on, this one is as well. */
+const LOCAL: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' }
+
+/** How much of the kernel's table is looked at, in bytes: who listens stands before all others, of whom there may be very many. */
+const HEAD = 16 * 1024
+
+/** How many wait in the queue of a port; `undefined` where the kernel does not tell. */
+function lengthOf(port: number, address: string): number | undefined {
+  const row = new RegExp(`:${hex(port)} \\w+:0000 0A \\w+:(\\w+)`)
+  const found = row.exec(headOf(tableOf(address)))
+  return found?.[1] === undefined ? undefined : Number.parseInt(found[1], 16)
+}
+
+/** Has nobody accepted yet who came from this port? What is accepted has an inode. */
+function isQueued(port: number, peer: number | undefined, address: string): boolean {
+  const row = new RegExp(
+    `:${hex(port)} \\w+:${hex(peer ?? 0)} 01 \\w+:\\w+ \\w+:\\w+ \\w+ +\\d+ +\\d+ 0 `,
+  )
+  return row.test(headOf(tableOf(address), Infinity))
+}
+
+function tableOf(address: string): string {
+  return address.includes(':') ? 'tcp6' : 'tcp'
+}
+
+function hex(port: number): string {
+  return port.toString(16).toUpperCase().padStart(4, '0')
+}
+
+function headOf(table: string, most = HEAD): string {
+  let file: number | undefined
+  try {
+    file = openSync(`/proc/self/net/${table}`, 'r')
+    const buffer = Buffer.alloc(HEAD)
+    let head = ''
+    for (let read = -1; read !== 0 && head.length < most;) {
+      read = readSync(file, buffer, 0, HEAD, null)
+      head += buffer.toString('latin1', 0, read)
+    }
+    return head
+  } catch {
+    return ''
+  } finally {
+    if (file !== undefined) closeSync(file)
+  }
+}
+
+function ignore(): void {}
