@@ -57,7 +57,10 @@ describe('--inspect', { concurrency: 2 }, () => {
       await program.event('roll.ended')
       await program.event('worker.gone', ({ slot }) => slot === 1)
       const ports = (await said(program, listening, 4 + own)).map((line) => Number(line.slice(-String(port).length))) // oxfmt-ignore
-      assert.deepEqual(ports.slice(own).sort(), [port, port, port + 1, port + 1])
+      assert.deepEqual(
+        ports.slice(own).toSorted((one, other) => one - other),
+        [port, port, port + 1, port + 1],
+      )
       assert.deepEqual(program.names('worker.killed'), [])
       const { pid } = program.lines.findLast((line) => line.event === 'worker.ready' && line['slot'] === 0)! // oxfmt-ignore
       assert.equal((await fetch(`http://127.0.0.1:${port}/json/list`)).status, 200)
