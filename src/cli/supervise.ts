@@ -195,6 +195,7 @@ function follow(supervisor: Supervisor, settlement: Settlement): () => string | 
   guard.add(guarded)
   const killAll = (): void => {
     for (const worker of supervisor.workers) worker.kill()
+    settlement.kill()
   }
   process.once('exit', killAll)
   const releases = [

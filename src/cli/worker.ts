@@ -34,8 +34,8 @@ export class WorkerLink {
     this.#keepAlive = keepAlive === undefined ? KEEP_ALIVE : milliseconds(keepAlive)
     process.on('message', (message) => this.#hear(message as ToWorker))
     process.once('disconnect', this.#orphaned)
-    // What never ends by itself must not look alive because of it; an errand that waits for nothing is not done
-    if (place.errand === undefined) process.channel?.unref()
+    // What never ends by itself must not look alive because of it
+    process.channel?.unref()
   }
 
   /** The link of this process, when a supervisor has started it; `undefined` otherwise. Once: its children are no workers. */
