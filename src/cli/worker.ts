@@ -25,6 +25,7 @@ export class WorkerLink {
   readonly #keepAlive: number
   #run: ServiceRun | undefined
   readonly #admitted = Promise.withResolvers<void>()
+  #wasReady = false
   /** Was it the supervisor that asked it to stop? */
   #asked = false
 
@@ -80,11 +81,13 @@ export class WorkerLink {
       case 'journal.opened':
         return this.#send({ t: 'journal', folder: event.folder })
       case 'service.ready':
+        this.#wasReady = true
         return this.#send({ t: 'ready' })
       case 'service.stopping':
         return this.#asked ? undefined : this.#send({ t: 'dying', reason: event.reason })
       case 'service.closed':
-        return this.end()
+        // Of a start that has failed it is still to be told why
+        return this.#wasReady ? this.end() : this.#send({ t: 'closed' })
       default:
         return undefined
     }
