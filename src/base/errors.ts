@@ -47,6 +47,7 @@ export type ErrorCode =
   | 'ERR_UNKNOWN_RESOURCE'
   | 'ERR_USE_NEVER'
   | 'ERR_USE_TWICE'
+  | 'ERR_WORKER'
 
 /** What an error of ours is made with, beside its code and message. */
 export interface ErrorDetails {

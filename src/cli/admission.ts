@@ -31,6 +31,8 @@ export interface AdmissionSettings {
  */
 export class Admission {
   readonly settings: AdmissionSettings
+  /** Has a process said itself why it does not start? */
+  wasTold = false
   /** Why there is no place to listen on. */
   trouble: unknown = undefined
   #prepare: 'due' | 'done' = 'due'
@@ -85,10 +87,11 @@ export class Admission {
     const errand = new Errand(spawn(), settlement)
     worker.errand = errand
     emit({ type: 'prepare.started', pid: errand.pid })
-    const { code, reason } = await errand.run(() => worker.progress())
+    const { code, reason, hasSaid } = await errand.run(() => worker.progress())
     worker.errand = undefined
     const told = { pid: errand.pid, took: realWorld.now() - began }
     if (code !== 0) {
+      this.wasTold ||= hasSaid
       emit({ type: 'prepare.failed', ...told, reason })
       throw new Refused(`prepare has failed: ${reason}`, code === 2 ? 2 : 1)
     }
@@ -163,6 +166,7 @@ export class Admitted implements Child {
       this.#service = message
       this.#admission.settings.settlement.grace = message.grace
     }
+    if (message.t === 'failed') this.#admission.wasTold = true
     if (message.t === 'progress') this.#admission.settings.progress()
     if (message.t === 'journal') this.#admission.settings.settlement.opened(message.folder)
     this.#tell(message)

@@ -7,6 +7,15 @@ export interface Notes {
   lost(): void
 }
 
+/** How it has ended. */
+interface Ending {
+  readonly code: number | null
+  /** Why it has failed, in its own words, or how its process ended. */
+  readonly reason: string
+  /** Are the words its own? */
+  readonly hasSaid: boolean
+}
+
 /** A short process that does one thing for a service. */
 export class Errand {
   readonly #child: Child
@@ -30,8 +39,8 @@ export class Errand {
   }
 
   /** Resolves when it has ended. `progress` is called with each step that it has done. */
-  run(progress: () => void): Promise<{ code: number | null; reason: string }> {
-    const { promise, resolve } = Promise.withResolvers<{ code: number | null; reason: string }>()
+  run(progress: () => void): Promise<Ending> {
+    const { promise, resolve } = Promise.withResolvers<Ending>()
     let reason = ''
     this.#child.onMessage((message) => {
       if (message.t === 'progress') progress()
@@ -41,7 +50,7 @@ export class Errand {
     this.#child.onExit(({ code, signal, error }) => {
       if (code !== 0) this.#notes.lost()
       const end = error ?? (signal === null ? `exit code ${code}` : `ended by ${signal}`)
-      resolve({ code, reason: reason || end })
+      resolve({ code, reason: reason || end, hasSaid: reason !== '' })
     })
     return promise
   }

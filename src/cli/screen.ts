@@ -196,6 +196,10 @@ export class Screen {
       }
       case 'worker.gone':
         return event.cause === '' ? [] : [this.#ofWorker('bad', event, event.cause)]
+      case 'settling.ended':
+        return event.clean
+          ? []
+          : [this.#line('bad', 'notes wait for the next start', time(event.took))]
       case 'roll.started':
         return [this.#line('wait', `replacing the workers, one at a time (${event.reason})`)]
       case 'roll.ended':

@@ -1,5 +1,6 @@
 import { milliseconds } from '../base/deadline.ts'
-import type { Emit } from '../base/events.ts'
+import { StewardError } from '../base/errors.ts'
+import type { Emit, ServiceEvent } from '../base/events.ts'
 import { realWorld, type Release } from '../base/world.ts'
 import { leave } from '../service/leaving.ts'
 import { Notifier, takeNotifySettings } from '../service/notify.ts'
@@ -63,6 +64,9 @@ class Supervision {
   readonly #inspectors: Inspectors | undefined
   readonly #notifier: Notifier | undefined
   readonly #tell: Emit
+  /** Why the last worker did not become ready, as long as none has been. */
+  #startFailure: string | undefined = undefined
+  #wasReady = false
 
   constructor(sockets: Sockets, options: SuperviseOptions) {
     const { workers, serve, emit, module, control: path, inspect } = options
@@ -73,6 +77,7 @@ class Supervision {
     this.#notifier = notifierOf(emit)
     this.#tell = (event) => {
       if (event.type === 'worker.ready') reveal(sockets, emit)
+      this.#followStart(event)
       this.#control.follow(event)
       this.#settlement.follow(event)
       emit(event)
@@ -111,9 +116,18 @@ class Supervision {
     await this.#settlement.run(supervisor.stopTook)
     const asked = release()
     closeControl()
-    const { trouble } = this.#admission
+    const { trouble, wasTold } = this.#admission
     if (trouble !== undefined) throw trouble
+    if (code !== 0 && asked === undefined && this.#startFailure !== undefined && !wasTold) {
+      throw noWorker(this.#startFailure)
+    }
     return code || exitCode(asked ?? '', this.#options.serve)
+  }
+
+  #followStart(event: ServiceEvent): void {
+    if (event.type === 'worker.ready') this.#wasReady = true
+    else if (event.type === 'worker.gone' && event.cause !== '') this.#startFailure = event.cause
+    if (this.#wasReady) this.#startFailure = undefined
   }
 
   #system(): System {
@@ -151,6 +165,14 @@ class Supervision {
   }
 }
 
+/** Of a worker that has not said itself what is wrong. */
+function noWorker(cause: string): StewardError {
+  return new StewardError(
+    'ERR_WORKER',
+    `Cannot start the service: its first worker did not become ready (${cause}); look for process.exit(), for what it waits for, and at --boot-timeout`,
+  )
+}
+
 function reveal(sockets: Sockets, emit: Emit): void {
   try {
     sockets.reveal()
@@ -173,6 +195,7 @@ function follow(supervisor: Supervisor, settlement: Settlement): () => string | 
   guard.add(guarded)
   const killAll = (): void => {
     for (const worker of supervisor.workers) worker.kill()
+    settlement.kill()
   }
   process.once('exit', killAll)
   const releases = [

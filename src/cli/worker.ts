@@ -26,6 +26,7 @@ export class WorkerLink {
   readonly #keepAlive: number
   #run: ServiceRun | undefined
   readonly #admitted = Promise.withResolvers<void>()
+  #wasReady = false
   /** Was it the supervisor that asked it to stop? */
   #asked = false
 
@@ -35,8 +36,8 @@ export class WorkerLink {
     this.#keepAlive = keepAlive === undefined ? KEEP_ALIVE : milliseconds(keepAlive)
     process.on('message', (message) => this.#hear(message as ToWorker))
     process.once('disconnect', this.#orphaned)
-    // What never ends by itself must not look alive because of it; an errand that waits for nothing is not done
-    if (place.errand === undefined) process.channel?.unref()
+    // What never ends by itself must not look alive because of it
+    process.channel?.unref()
   }
 
   /** The link of this process, when a supervisor has started it; `undefined` otherwise. Once: its children are no workers. */
@@ -81,11 +82,13 @@ export class WorkerLink {
       case 'journal.opened':
         return this.#send({ t: 'journal', folder: event.folder })
       case 'service.ready':
+        this.#wasReady = true
         return this.#send({ t: 'ready' })
       case 'service.stopping':
         return this.#asked ? undefined : this.#send({ t: 'dying', reason: event.reason })
       case 'service.closed':
-        return this.end()
+        // Of a start that has failed it is still to be told why
+        return this.#wasReady ? this.end() : this.#send({ t: 'closed' })
       default:
         return undefined
     }

@@ -14,11 +14,15 @@ export interface Places {
 export const DEFAULT_PORT = 3000
 
 /** Everything that the options name, in the order of address, `bind`, Unix socket, descriptor. @throws `ERR_BAD_OPTION` */
-export function placesOf(options: ServeOptions): Places {
+export function placesOf(
+  options: ServeOptions,
+  { platform }: Pick<NodeJS.Process, 'platform'> = process,
+): Places {
   const { port, host, unix, fd, bind } = options
   const named: BindTarget[] = wordsOf(bind).map(parseBind)
   if (unix !== undefined) named.push({ path: unix })
   if (fd !== undefined) named.push({ fd })
+  if (platform === 'win32') checkNoDescriptor(named)
   const isAddress = port !== undefined || host !== undefined
   const given = isAddress || named.length > 0
   return { given, targets: () => (isAddress || !given ? [addressOf(options), ...named] : named) }
@@ -53,6 +57,13 @@ function parseBind(bind: string): BindTarget {
     return { port: Number(port), host: host || '127.0.0.1' }
   }
   throw new StewardError('ERR_BAD_OPTION', `Cannot listen on "${bind}": ${FORMS}`)
+}
+
+function checkNoDescriptor(named: readonly BindTarget[]): void {
+  const passed = named.find((target) => 'fd' in target)
+  if (!passed) return
+  const message = `Cannot listen on file descriptor ${passed.fd}: Windows hands none on, give host and port`
+  throw new StewardError('ERR_BAD_OPTION', message)
 }
 
 function portFromEnvironment(): number | undefined {

@@ -5,6 +5,7 @@ import { describe, StewardError } from '../base/errors.ts'
 import {
   definitionOf,
   type AnyResource,
+  type Definition,
   type Fitting,
   type Resource,
   type Resources,
@@ -183,7 +184,10 @@ function checkOptions(options: unknown): void {
       `Cannot make a service with the option "${unknown}": there is no such option, known are ${[...OPTIONS].join(', ')}`,
     )
   }
-  const { app, resources, everyRequest, lifespan, name } = options as Record<string, unknown>
+  const { app, resources, everyRequest, lifespan, name, prepare } = options as Record<
+    string,
+    unknown
+  >
   if (app !== undefined && !isApp(app) && !definitionOf(app)) throw notUsable(app)
   if (lifespan !== undefined && typeof lifespan !== 'function') {
     throw new StewardError(
@@ -197,8 +201,20 @@ function checkOptions(options: unknown): void {
       `Cannot use ${describe(name)} as "name": pass a string`,
     )
   }
+  checkPrepare(definitionOf(prepare))
   checkRecord('resources', resources)
   checkRecord('everyRequest', everyRequest)
+}
+
+/** What is not opened at a start would not run, and nobody would hear of it. */
+function checkPrepare(prepare: Definition | undefined): void {
+  if (!prepare || (prepare.kind.depth === 0 && !prepare.options.lazy)) return
+  const [found, advice] =
+    prepare.kind.depth > 0
+      ? [`a ${prepare.kind.name} resource`, 'make it one of the app, with perApp']
+      : ['a lazy resource', 'take lazy away']
+  const message = `Cannot use ${found} as "prepare": it would not open before the start, ${advice}`
+  throw new StewardError('ERR_BAD_OPTION', message)
 }
 
 function checkRecord(name: string, found: unknown): void {

@@ -148,6 +148,8 @@ describe('a start', together, () => {
     assert.deepEqual(await program.exit(), unclean)
     assert.deepEqual(program.names('worker.starting'), ['worker.starting'])
     assert.match(program.stderr, /^[^\n]*this build is broken[^\n]*\n$/)
+    const { cause } = await program.event('worker.gone')
+    assert.match(String(cause), /^its start failed: Cannot open "held": this build is broken$/)
   })
 
   it('V14 that is stopped in the middle of it ends at once, and clean', async () => {

@@ -28,6 +28,7 @@ interface Told {
   /** Resolves at the first warning. */
   warned: Promise<void>
   tell(...events: ServiceEvent[]): void
+  progress(): void
 }
 
 function notifier({ socket, path }: { socket: string; path: string }, watchdog?: number): Told {
@@ -38,8 +39,9 @@ function notifier({ socket, path }: { socket: string; path: string }, watchdog?:
     warnings.push(message)
     resolve()
   }
-  const { follow } = new Notifier({ socket, path, watchdog }, { warn, world })
-  return { world, warnings, warned, tell: (...events) => events.forEach(follow) }
+  const told = new Notifier({ socket, path, watchdog }, { warn, world })
+  const tell = (...events: ServiceEvent[]): void => events.forEach(told.follow)
+  return { world, warnings, warned, tell, progress: () => told.progress() }
 }
 
 describe('Notifier', () => {
@@ -53,6 +55,64 @@ describe('Notifier', () => {
     ])
     tell(closed)
     assert.deepEqual(warnings, [])
+  })
+
+  it('P9 tells of a reload between two READY, with the time of its beginning, and how it ended', async () => {
+    using systemd = new FakeSystemd()
+    const { tell, warnings } = notifier(systemd)
+    const worker = { slot: 0, pid: 1, generation: 1 }
+    tell({ type: 'supervisor.listening', url: 'http://[::]:3000', workers: 2 })
+    tell({ type: 'supervisor.listening', url: 'unix:/run/shop.sock', workers: 2 })
+    tell({ type: 'worker.starting', ...worker }, { type: 'worker.ready', took: 1, ...worker })
+    // The second one makes nothing ready that is not
+    tell({ type: 'worker.ready', took: 1, slot: 1, pid: 2, generation: 1 })
+    const before = process.hrtime.bigint() / 1_000n
+    tell({ type: 'roll.started', generation: 2, reason: 'SIGHUP' })
+    tell({ type: 'roll.ended', generation: 2, took: 1 })
+    tell({ type: 'roll.started', generation: 3, reason: 'control' })
+    tell({ type: 'roll.failed', generation: 3, took: 1 })
+    tell({ type: 'supervisor.stopping', reason: 'SIGTERM', grace: 25_000 })
+    const where = 'STATUS=Serving on http://[::]:3000, unix:/run/shop.sock'
+    const told = await systemd.times(6)
+    const usec = told.flatMap(([, word = '']) => word.match(/^MONOTONIC_USEC=(\d+)$/)?.[1] ?? [])
+    assert.deepEqual(
+      told.map((words) => words.filter((word) => !word.startsWith('MONOTONIC_USEC='))),
+      [
+        ['READY=1', where],
+        ['RELOADING=1', 'STATUS=Reloading (SIGHUP), to generation 2'],
+        ['READY=1', `${where}, generation 2`],
+        ['RELOADING=1', 'STATUS=Reloading (control), to generation 3'],
+        ['READY=1', `${where}, generation 3 did not start`],
+        ['STOPPING=1', 'STATUS=Stopping (SIGTERM), within 25 s', 'EXTEND_TIMEOUT_USEC=27000000'],
+      ],
+    )
+    assert.equal(usec.length, 2)
+    for (const one of usec) assert.ok(BigInt(one) >= before && BigInt(one) < before + 60_000_000n)
+    tell({ type: 'supervisor.closed', clean: true, took: 1 })
+    assert.deepEqual(warnings, [])
+  })
+
+  it('P9 asks for more time as long as the first worker of a supervisor makes progress', async () => {
+    using systemd = new FakeSystemd()
+    const { tell, world, progress } = notifier(systemd)
+    tell({ type: 'worker.starting', slot: 0, pid: 1, generation: 1 })
+    progress()
+    await world.advance(1_500)
+    progress()
+    progress()
+    tell({ type: 'worker.ready', took: 1, slot: 0, pid: 1, generation: 1 })
+    await systemd.times(2)
+    await world.advance(60_000)
+    progress()
+    tell({ type: 'worker.starting', slot: 1, pid: 2, generation: 1 })
+    await world.advance(60_000)
+    progress()
+    tell({ type: 'supervisor.stopping', reason: 'SIGTERM', grace: 25_000 })
+    const told = await systemd.times(3)
+    assert.deepEqual(
+      told.map(([first]) => first),
+      ['EXTEND_TIMEOUT_USEC=30000000', 'READY=1', 'STOPPING=1'],
+    )
   })
 
   it('P9 asks for more time as long as the start makes progress, once a second at most', async () => {

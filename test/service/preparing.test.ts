@@ -161,6 +161,24 @@ describe('prepare in code', () => {
     assert.deepEqual(steps, ['settles a', 'prepare'])
   })
 
+  for (const [what, prepare, message] of [
+    [
+      'of a request',
+      perRequest(() => 1),
+      'Cannot use a request resource as "prepare": it would not open before the start, make it one of the app, with perApp',
+    ],
+    [
+      'that is lazy',
+      perApp(() => 1, { lazy: true }),
+      'Cannot use a lazy resource as "prepare": it would not open before the start, take lazy away',
+    ],
+  ] as const) {
+    // oxfmt-ignore
+    it(`X1 refuses a resource ${what}`, () => {
+      assert.throws(() => service({ prepare: prepare as never }), { code: 'ERR_BAD_OPTION', message })
+    })
+  }
+
   it('X1 refuses what is neither a function nor a resource', () => {
     assert.throws(() => service({ prepare: 'migrate' as never }), {
       code: 'ERR_BAD_OPTION',

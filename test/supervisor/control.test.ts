@@ -235,6 +235,25 @@ describe('the control socket', () => {
     assert.deepEqual(setup.supervisor.asked, ['scale 4'])
   })
 
+  it('L14 has the service prepared with the next worker when a reload asks for it, and only then', async () => {
+    using setup = await listening()
+    const client = await setup.connect()
+    assert.equal((await ask(client, { do: 'reload', prepare: true })).ok, true)
+    assert.equal((await ask(client, { do: 'reload', prepare: false })).ok, true)
+    const asked = ['prepare', 'restart: control', 'restart: control']
+    assert.deepEqual(setup.supervisor.asked, asked)
+    const { ok, error } = await ask(client, { do: 'reload', prepare: 1 })
+    const words = 'Cannot reload with 1 (number) as "prepare": give true or false'
+    assert.deepEqual([ok, error], [false, words])
+  })
+
+  it('R21 answers with why it does not scale', async () => {
+    using setup = await listening()
+    const { ok, error } = await ask(await setup.connect(), { do: 'scale', to: 7 })
+    assert.deepEqual([ok, error], [false, 'Cannot scale to 7 workers: "lock" is exclusive'])
+    assert.deepEqual(setup.supervisor.asked, [])
+  })
+
   it('answers a stop that is waited for when the last worker is gone', async () => {
     using setup = await listening()
     const client = await setup.connect()

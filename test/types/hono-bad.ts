@@ -38,3 +38,7 @@ new Hono<Injected<{ pool: typeof pool }>>().get('/', (c) => c.text(c.var.user)) 
 const api = new Hono().get('/orders', inject({ pool }), (c) => c.json({ count: 1 }))
 const answer = await hc<typeof api>('').orders.$get()
 export const count: string = (await answer.json()).count // ✗ Type 'number' is not assignable to type 'string'
+
+// What it does once
+service({ resources: { pool }, prepare: ({ pol }) => pol }) // ✗ Property 'pol' does not exist on type
+service({ prepare: perRequest(() => 1) }) // ✗ is not assignable to type

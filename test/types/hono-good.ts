@@ -80,3 +80,11 @@ const listener = injectIntoNode({ pool, user, tx, stamp }, (request, response, v
   response.end()
 })
 service({ app: listener })
+
+// What it does once: with the listed resources, or with those that it names itself
+service({
+  resources: { pool },
+  prepare: ({ pool }, { signal }) => (signal.aborted ? undefined : pool),
+})
+service({ resources: { pool }, prepare: [({ pool }) => void pool, async () => {}] })
+service({ prepare: perApp({ pool }, ({ pool }) => void pool) })
