@@ -1,4 +1,4 @@
-import type { ServerHttp2Session } from 'node:http2'
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Exchange } from './exchange.ts'
 import { saysClose } from './internals.ts'
@@ -201,12 +201,23 @@ export class Connection {
 
   /** Ends it at once, whatever is under way. */
   destroy(): void {
-    this.session?.destroy()
+    if (this.session) destroySession(this.session, this.exchanges)
     this.raw.destroy()
   }
 }
 
 const NONE: readonly Exchange[] = []
+
+/**
+ * Node would reset the streams one by one as it destroys them, and send without end where one was closed before its response was out and another
+ * has something to send (see `endRequest`): they are reset before.
+ */
+function destroySession(session: ServerHttp2Session, exchanges: readonly Exchange[]): void {
+  for (const { response } of exchanges) {
+    ;(response as { stream?: ServerHttp2Stream }).stream?.close(constants.NGHTTP2_CANCEL)
+  }
+  session.destroy()
+}
 
 function isBusy(exchange: Exchange): boolean {
   return exchange.busy
