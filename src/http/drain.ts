@@ -256,13 +256,19 @@ function cutBehind(
 }
 
 /** Where the end of the connection is the end of the answer, only a reset tells the client that it is not whole. */
-function cutOff({ socket, raw, exchanges }: Connection): void {
+function cutOff(connection: Connection): void {
+  const { socket, raw, exchanges } = connection
   const endsWithIt = exchanges.some(
     ({ unanswered, headSent, response }) => unanswered && headSent && !hasLength(response),
   )
-  // Of what is not TCP, Node resets nothing; and TLS tells by itself
-  if (endsWithIt && socket === raw && socket.remoteAddress !== undefined) socket.resetAndDestroy()
+  if (endsWithIt && canReset(connection)) raw.resetAndDestroy()
   else socket.destroy()
+}
+
+/** Not what is not TCP, nor a socket whose FIN is on its way: the system refuses that, and Node then never says that it has closed. */
+function canReset({ raw, socket }: Connection): boolean {
+  const ends = socket.writableEnded && socket.writableLength === 0
+  return raw.remoteAddress !== undefined && !raw.destroyed && !ends
 }
 
 function hasLength(response: ServerResponse): boolean {

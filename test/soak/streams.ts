@@ -52,7 +52,8 @@ class Streams implements Witness {
   readonly #began = performance.now()
   #quietSince = performance.now()
   #open = 0
-  #left = false
+  /** Has the client ended it, whatever was under way? */
+  hasLeft = false
 
   constructor(session: ClientHttp2Session) {
     this.session = session
@@ -78,7 +79,7 @@ class Streams implements Witness {
 
   /** Goes, whatever is under way. */
   leave(): void {
-    this.#left = true
+    this.hasLeft = true
     this.tell('> leaves')
     this.session.destroy(undefined, NGHTTP2_NO_ERROR)
   }
@@ -87,7 +88,7 @@ class Streams implements Witness {
   over(): Fate {
     this.#open--
     this.#quietSince = performance.now()
-    return this.#left ? 'left' : 'reset'
+    return this.hasLeft ? 'left' : 'reset'
   }
 
   tell(what: string): void {
@@ -202,7 +203,10 @@ class Stream {
   /** Node ends the reading side of what was cut, too; and may never close one whose body it still has to send. */
   #end(): void {
     const isCut = this.#stream.rstCode !== NGHTTP2_NO_ERROR
-    if (this.#isHere && !isCut && this.asked.fate === undefined) this.#answered()
+    if (this.asked.fate !== undefined || isCut) return
+    // What we end ourselves ends as if the server had ended it
+    if (this.#streams.hasLeft) this.#settle('left')
+    else if (this.#isHere) this.#answered()
   }
 
   #close(): void {
