@@ -51,8 +51,12 @@ function stallOf(
   return { written, unsent: queued, since: now }
 }
 
-/** What has been written and not sent: on the socket, and over HTTP/2 on its streams. */
+/**
+ * What has been written and not sent: on the socket, and over HTTP/2 on its streams and in its session. What a session writes over TLS while its client
+ * resets the connection stays there for ever: Node 24 tells nobody that the connection has gone.
+ */
 function unsentOf({ socket, session, exchanges }: Connection): number {
   if (!session) return socket.writableLength
-  return exchanges.reduce((sum, { response }) => sum + response.writableLength, 0)
+  const unsent = exchanges.reduce((sum, { response }) => sum + response.writableLength, 0)
+  return unsent + writeQueueOf(socket)
 }

@@ -11,6 +11,7 @@ import { within } from '../helpers/within.ts'
 import { answerTo, type Wish } from './answers.ts'
 import type { Visit, Witness } from './ledger.ts'
 import { PATIENCE, randomRequest, type Caller, type Request } from './requests.ts'
+import { encrypted } from './wire.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = http2.constants
 
@@ -18,9 +19,9 @@ const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = http2.const
 export async function visitByHttp2({ random, load, nextId }: Caller): Promise<void> {
   const { port, ledger, way } = load
   const behaviour = random.pick(NAMES)
-  const session = http2.connect(`${way.tls ? 'https' : 'http'}://127.0.0.1:${port}`, {
-    rejectUnauthorized: false,
-  })
+  const session = way.tls
+    ? http2.connect(`https://127.0.0.1:${port}`, { createConnection: () => encrypted(port) })
+    : http2.connect(`http://127.0.0.1:${port}`)
   const at = performance.now()
   try {
     await within(PATIENCE, once(session, 'connect'), 'the connection')
