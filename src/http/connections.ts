@@ -190,15 +190,6 @@ export class Connection {
     return !this.mayHaveMore && this.last === exchange
   }
 
-  /** One of the exchanges needs it no longer: the handler has settled and the response is over. */
-  answered(exchange: Exchange): void {
-    if (this.traffic.stage === 'serving') return
-    // The rest of a body that nobody reads would hold back what comes after it
-    exchange.request.resume()
-    this.quietSince = Math.trunc(this.traffic.world.now())
-    this.traffic.answered(this)
-  }
-
   /** Ends it at once, whatever is under way. */
   destroy(): void {
     if (this.session) destroySession(this.session, this.exchanges)

@@ -209,7 +209,10 @@ export class Drain {
       const message = `Background work of ${exchange.name} was abandoned: the grace of the stop is spent`
       this.#traffic.emit({ type: 'warning', message })
     }
-    for (const connection of this.#traffic.connections) connection.destroy()
+    for (const connection of this.#traffic.connections) {
+      if (!connection.session) cutOff(connection)
+      connection.destroy()
+    }
     this.#end()
   }
 }

@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Server, Socket } from 'node:net'
 
@@ -42,6 +42,33 @@ function socketsIn(parsers: { socket: Socket | null }[] = []): Socket[] {
 export function hasWholeHead(socket: Socket): boolean {
   const { parser } = socket as { parser?: Parser | null }
   return parser?.incoming?.complete === false
+}
+
+/** Does Node read it to its end and drop it, because nobody has touched it? */
+export function isDumped(request: IncomingMessage): boolean {
+  return (request as { _dumped?: boolean })._dumped === true
+}
+
+/** Is it piped to somewhere, or read by `readable`? It pauses then now and then. */
+export function isPiped(request: IncomingMessage): boolean {
+  const { pipes } = (request as { _readableState?: { pipes?: unknown[] } })._readableState ?? {}
+  return (pipes?.length ?? 0) > 0 || request.listenerCount('readable') > 0
+}
+
+/** Has its body been taken by `takeBody`? */
+export function isTaken(request: IncomingMessage): boolean {
+  return Object.hasOwn(request, 'push')
+}
+
+/** From now on, what arrives of a body goes to `take`, by its length in bytes; 0 is its end. */
+export function takeBody(request: IncomingMessage, take: (bytes: number) => void): void {
+  const { push } = request
+  const pushed = (piece: Uint8Array | null): boolean => {
+    take(piece?.length ?? 0)
+    return piece !== null || push.call(request, null)
+  }
+  // What Node dumps it does not push
+  Object.assign(request, { _dumped: false, push: pushed })
 }
 
 /** The response that is being sent on a socket, or is to be sent next; later ones of a pipeline are not known. */

@@ -4,8 +4,9 @@ import type { World } from '../base/world.ts'
 import { Connection, connectionOf } from './connections.ts'
 import type { Exchange } from './exchange.ts'
 import { endSession } from './http2.ts'
-import { markLast } from './last.ts'
+import { decideAtHead } from './last.ts'
 import { waitHalfOpen } from './linger.ts'
+import { dropUnread } from './unread.ts'
 
 /**
  * How far a stop has come: `stopping` from its first moment, `draining` when the lame duck is over, `spent` when signals have
@@ -71,7 +72,7 @@ export class Traffic {
     for (const { session, exchanges } of this.connections) {
       // HTTP/2 has no such header: its clients hear of it by GOAWAY, when the drain begins
       if (session) continue
-      for (const { response } of exchanges) markLast(response)
+      for (const { response } of exchanges) decideAtHead(response)
     }
   }
 
@@ -89,8 +90,12 @@ export class Traffic {
     return refuseFrom !== undefined && STAGES.indexOf(stage) >= STAGES.indexOf(refuseFrom)
   }
 
-  /** A connection has answered one of its requests, while a stop is under way. */
-  answered(connection: Connection): void {
+  /** An exchange needs its connection no longer. */
+  answered(exchange: Exchange): void {
+    dropUnread(exchange)
+    if (this.stage === 'serving') return
+    const { connection } = exchange
+    connection.quietSince = Math.trunc(this.world.now())
     this.onAnswered?.(connection)
     this.changed?.()
   }
@@ -121,6 +126,7 @@ export class Traffic {
     const message = `Background work of ${exchange.name} failed`
     const done = (): void => {
       this.background.delete(entry)
+      if (!exchange.busy) dropUnread(exchange)
       this.changed?.()
     }
     this.background.add(entry)
