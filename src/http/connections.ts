@@ -214,9 +214,9 @@ function isBusy(exchange: Exchange): boolean {
   return exchange.busy
 }
 
-/** Without a length, an answer to HTTP/1.0 ends with its connection: what came behind it could never be answered. */
-function isSingle({ request, response }: Exchange): boolean {
-  if (request.httpVersionMinor !== 0) return false
+/** Without a length, an answer to HTTP/1.0 ends with its connection: what came behind it could never be answered. Once its head has left, that says. */
+function isSingle({ request, response, headSent }: Exchange): boolean {
+  if (request.httpVersionMinor !== 0 || headSent) return false
   response.shouldKeepAlive = false
   ;(response as { _last?: boolean })._last = true
   return true
