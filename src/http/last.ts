@@ -11,7 +11,7 @@ const { _storeHeader } = ServerResponse.prototype as unknown as Rendering
 
 /**
  * From now on, the head of this response says what becomes of the connection, whatever the app writes: `Connection: close` when it is the last one
- * that a stop lets through, or when its handler leaves a long body unread; and never while a request waits behind it, whose handler runs, and
+ * that a stop lets through, when idle connections are not kept, or when its handler leaves a long body unread; and never while a request waits behind it, whose handler runs, and
  * whose answer Node would drop. It is decided when the head is rendered, because another request may come in until then.
  */
 export function decideAtHead(response: ServerResponse): void {
@@ -26,9 +26,10 @@ function storeHead(this: ServerResponse, firstLine: string, headers: unknown): v
 function decided(response: ServerResponse, headers: unknown): unknown {
   const exchange = exchangeOf(response.req)
   if (!exchange) return closing(response, headers)
-  const { connection } = exchange
+  const { connection, request } = exchange
+  const { stage, keepsIdle } = connection.traffic
   if (!connection.isLast(exchange)) return keeping(response, headers)
-  const ends = connection.traffic.stage !== 'serving' || leavesLong(exchange.request)
+  const ends = stage !== 'serving' || !keepsIdle || leavesLong(request)
   return ends ? closing(response, headers) : headers
 }
 

@@ -3,7 +3,7 @@ import type { Emit, Served, Waiting } from '../base/events.ts'
 import type { World } from '../base/world.ts'
 import { Connection, connectionOf } from './connections.ts'
 import type { Exchange } from './exchange.ts'
-import { endSession } from './http2.ts'
+import { endSession, goAway } from './http2.ts'
 import { decideAtHead } from './last.ts'
 import { waitHalfOpen } from './linger.ts'
 import { dropUnread } from './unread.ts'
@@ -41,6 +41,8 @@ export class Traffic {
   stage: Stage = 'serving'
   /** From which stage on new requests are turned away; `undefined`: never before `refusing`. */
   refuseFrom: RefuseFrom | undefined = undefined
+  /** Is a connection kept for another request? Otherwise each ends behind its first answer. */
+  keepsIdle = true
   /** Called when something has ended, while a stop is under way: set by the drain. */
   changed: (() => void) | undefined = undefined
   /** Called when a connection has answered one of its requests, while a stop is under way. */
@@ -104,7 +106,8 @@ export class Traffic {
   ended(connection: Connection, exchange: Exchange): void {
     const { state, session, last } = connection
     if (this.stage !== 'serving' && exchange.isWhole) this.finished++
-    if (session) endSession(connection)
+    if (session && !this.keepsIdle && !last) goAway(connection)
+    else if (session) endSession(connection)
     if (state === 'gone' && !last) this.forget(connection)
     else if (this.stage !== 'serving') this.changed?.()
   }

@@ -98,6 +98,19 @@ describeEach('limits', ({ serving, connect, isSecure }) => {
     await client.fin()
   })
 
+  it('H2 keeps no idle connection when its time is 0, and says so', async () => {
+    await using serves = await serving(answer, limits({ keepAlive: 0 }))
+    using client = await connect(serves.port)
+    const { headers } = await client.request('GET /').response()
+    assert.deepEqual([headers.connection, headers['keep-alive']], ['close', undefined])
+    await client.fin()
+    using pipelining = await connect(serves.port)
+    pipelining.request('GET /').request('GET /').request('GET /')
+    await pipelining.fin()
+    const answered = (pipelining.received.match(/answer/g) ?? []).length
+    assert.equal(serves.server.served.requests, 1 + answered, 'what is executed is answered')
+  })
+
   it('X2 refuses a head that is too large 431', async () => {
     await using serves = await serving(answer, limits({ headerSize: 2_000 }))
     using client = await connect(serves.port)
@@ -127,6 +140,14 @@ for (const { name, serving, isSecure: tls } of [byFirstBytes, byAlpn]) {
   describe(`limits of HTTP/2, ${name}`, () => {
     it('X2 closes an idle session in order after its time', async () => {
       await using serves = await serving(answer, limits({ keepAlive: 150 }))
+      using peer = await RawHttp2.connect(serves.port, { tls })
+      await peer.body(peer.request('/'))
+      assert.equal(goAwayOf(await peer.frame('GOAWAY')).code, 0)
+      await peer.client.fin()
+    })
+
+    it('G1 keeps no session without a stream when its time is 0', async () => {
+      await using serves = await serving(answer, limits({ keepAlive: 0 }))
       using peer = await RawHttp2.connect(serves.port, { tls })
       await peer.body(peer.request('/'))
       assert.equal(goAwayOf(await peer.frame('GOAWAY')).code, 0)
