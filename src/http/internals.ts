@@ -81,10 +81,26 @@ export function saysClose(response: ServerResponse): boolean {
   return (response as { _last?: boolean })._last === true
 }
 
+interface Handle {
+  /** What was handed to the handle, in bytes. */
+  readonly bytesWritten?: number
+  /** What of that it still has. */
+  readonly writeQueueSize?: number
+}
+
 /** How much of what was written to a socket the kernel has not taken yet, in bytes. */
 export function writeQueueOf(socket: Socket): number {
-  const { _handle: handle } = socket as { _handle?: { writeQueueSize?: number } | null }
-  return handle?.writeQueueSize ?? 0
+  return handleOf(socket)?.writeQueueSize ?? 0
+}
+
+/** How much the kernel has taken of what was written to a socket, in bytes. */
+export function takenOf(socket: Socket): number {
+  const { bytesWritten = 0, writeQueueSize = 0 } = handleOf(socket) ?? {}
+  return bytesWritten - writeQueueSize
+}
+
+function handleOf(socket: Socket): Handle | undefined {
+  return (socket as { _handle?: Handle | null })._handle ?? undefined
 }
 
 /** How many of the connections that a server has accepted are open: Node tells it to a callback alone. */

@@ -6,6 +6,7 @@ import { uint32, frame, goAwayOf } from '../helpers/frames.ts'
 import { realWorld, type World } from '../../src/base/world.ts'
 import { Counter, Gate } from '../helpers/gate.ts'
 import { Http2Client } from '../helpers/http2-client.ts'
+import { pause } from '../helpers/pause.ts'
 import { RawClient } from '../helpers/raw-client.ts'
 import { RawHttp2 } from '../helpers/raw-http2.ts'
 import { byAlpn, byFirstBytes, describeEach } from '../helpers/ways.ts'
@@ -58,6 +59,24 @@ describeEach('limits', ({ serving, connect, isSecure }) => {
       assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 1, refused: 0 })
     })
   }
+
+  it('X2 cuts a client that does not read, though its handler goes on writing', async () => {
+    const over = new Gate()
+    await using serves = await serving(
+      async (_, response, exchange) => {
+        exchange.whenOver(() => over.open())
+        while (!response.destroyed) {
+          response.write(Buffer.alloc(100_000))
+          await pause(2)
+        }
+      },
+      limits({ send: 150 }),
+    )
+    using client = await connect(serves.port, { paused: true })
+    client.request('GET /')
+    await over.opened
+    assert.equal(serves.server.served.left, 1)
+  })
 
   it('X2 closes a connection on which nothing comes', async () => {
     await using serves = await serving(answer, limits({ headers: 150, request: 150 }))
