@@ -120,6 +120,7 @@ export class Ledger {
     }
     if (client.extra) wrongs.push(`came unasked: ${JSON.stringify(client.extra.slice(0, 200))}`)
     if (wrongs.length === 0) return
+    for (const asked of client.asked) wrongs.push(this.#generations.around(asked))
     this.violations.push([visit.behaviour, ...wrongs, ...client.trace].join('\n    '))
   }
 

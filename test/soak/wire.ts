@@ -1,30 +1,38 @@
-import net from 'node:net'
-import { Duplex } from 'node:stream'
+import http2, { type ClientHttp2Session } from 'node:http2'
 import tls from 'node:tls'
+import { pause } from '../helpers/pause.ts'
 
-/**
- * An encrypted connection for a client of `node:http2`. Over a socket of Node's own, the client of Node 24 never hears that its connection was reset
- * while it wrote: about one in seven of those that write all the time waits for ever (Node 26 and plain connections: none). Here the encryption
- * is not wired to the socket, and hears of its end from us.
- */
-export function encrypted(port: number): tls.TLSSocket {
-  const socket = throughUs(net.connect({ port, host: '127.0.0.1', noDelay: true }))
-  return tls.connect({ socket, ALPNProtocols: ['h2'], rejectUnauthorized: false })
+/** How often a connection is looked at, in milliseconds. */
+const EVERY = 500
+
+interface Handle {
+  getpeername?(out: object): number
 }
 
-function throughUs(wire: net.Socket): Duplex {
-  const through = new Duplex({
-    read: () => wire.resume(),
-    write: (part: Buffer, _, done) => wire.write(part, done),
-    final: (done) => wire.end(done),
-    destroy(error, done) {
-      wire.destroy()
-      done(error)
-    },
+/**
+ * A client of `node:http2` over TLS that hears of a reset. In Node 24 those whose connection is reset while they write wait for ever (about one in
+ * seven of those that write all the time; Node 26 and plain connections: none): the system no longer knows their other side then.
+ */
+export function connectEncrypted(port: number): ClientHttp2Session {
+  const socket = tls.connect({
+    port,
+    host: '127.0.0.1',
+    ALPNProtocols: ['h2'],
+    rejectUnauthorized: false,
   })
-  wire.on('data', (part) => void (through.push(part) || wire.pause()))
-  wire.on('end', () => through.push(null))
-  wire.on('error', (error) => through.destroy(error))
-  wire.on('close', () => through.destroy())
-  return through
+  const session = http2.connect(`https://127.0.0.1:${port}`, { createConnection: () => socket })
+  void watch(session, socket)
+  return session
+}
+
+async function watch(session: ClientHttp2Session, socket: tls.TLSSocket): Promise<void> {
+  while (!session.destroyed) {
+    await pause(EVERY)
+    if (hasGone(socket)) session.destroy(new Error('the connection has gone, and nobody told'))
+  }
+}
+
+function hasGone(socket: tls.TLSSocket): boolean {
+  const { _handle: handle } = socket as { _handle?: Handle | null }
+  return !socket.connecting && (handle?.getpeername?.({}) ?? 0) < 0
 }
