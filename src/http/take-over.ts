@@ -109,7 +109,7 @@ function begin(
   const before = connection.last
   if (!stream) {
     if (before) decideAtHead(before.response)
-    if (!traffic.keepsIdle || mayLeaveLong(request)) decideAtHead(response)
+    if (!traffic.isForeign && (!traffic.keepsIdle || mayLeaveLong(request))) decideAtHead(response)
   }
   connection.add(exchange)
   return traffic.stage === 'serving' ? exchange : whileStopping(exchange)

@@ -41,6 +41,8 @@ export class Traffic {
   stage: Stage = 'serving'
   /** From which stage on new requests are turned away; `undefined`: never before `refusing`. */
   refuseFrom: RefuseFrom | undefined = undefined
+  /** Has somebody else made the server? It is only followed then, until it is drained. */
+  isForeign = false
   /** Is a connection kept for another request? Otherwise each ends behind its first answer. */
   keepsIdle = true
   /** Called when something has ended, while a stop is under way: set by the drain. */
@@ -94,8 +96,9 @@ export class Traffic {
 
   /** An exchange needs its connection no longer. */
   answered(exchange: Exchange): void {
-    dropUnread(exchange)
-    if (this.stage === 'serving') return
+    const isServing = this.stage === 'serving'
+    if (!(isServing && this.isForeign)) dropUnread(exchange)
+    if (isServing) return
     const { connection } = exchange
     connection.quietSince = Math.trunc(this.world.now())
     this.onAnswered?.(connection)
