@@ -55,6 +55,7 @@ export class Drain {
   /** When the connections are looked at next, and how to take that back. */
   #look: { at: number; release: Release } | undefined = undefined
   #state: 'accepting' | 'emptying' | 'over' = 'accepting'
+  #hasRefused = false
 
   constructor(
     traffic: Traffic,
@@ -191,19 +192,27 @@ export class Drain {
   #refuse(): void {
     this.#interrupt()
     this.#traffic.stage = 'refusing'
-    void this.#refuseAll()
+    void this.#refuseSoon()
   }
 
   /** A response that the kernel has already, which with TLS Node tells a turn later, is not cut. */
-  async #refuseAll(): Promise<void> {
+  async #refuseSoon(): Promise<void> {
     await turn()
     await turn()
-    if (this.#state === 'over') return
+    if (this.#state !== 'over') this.#refuseAll()
+  }
+
+  #refuseAll(): void {
+    if (this.#hasRefused) return
+    this.#hasRefused = true
     for (const connection of this.#traffic.connections) refuseAll(connection)
   }
 
   /** The end of the cleanups: what is still there is named, and left to itself. */
   #abandon(): void {
+    // Where a busy loop has come to both at once, who waits is still told
+    this.#refuse()
+    this.#refuseAll()
     for (const exchange of this.#traffic.exchanges()) abandon(exchange)
     for (const { exchange } of this.#traffic.background) {
       const message = `Background work of ${exchange.name} was abandoned: the grace of the stop is spent`
