@@ -78,6 +78,25 @@ describeEach('limits', ({ serving, connect, isSecure }) => {
     assert.equal(serves.server.served.left, 1)
   })
 
+  it('X2 leaves a client alone that reads slowly', async () => {
+    await using serves = await serving(
+      (_, response) => void response.end(Buffer.alloc(30_000_000)),
+      limits({ send: 400 }),
+    )
+    using client = await connect(serves.port, { paused: true })
+    client.request('GET /')
+    let size = 0
+    const began = performance.now()
+    while (size < 30_000_000) {
+      const part = client.socket.read() as string | null
+      size += part?.length ?? 0
+      // About 25 MB a second, so that it takes three times the limit
+      await pause(part ? part.length / 25_000 : 5)
+      assert.equal(client.ended || client.error !== undefined, false, `cut after ${size} bytes`)
+    }
+    assert.ok(performance.now() - began > 800, 'it took longer than the limit')
+  })
+
   it('X2 closes a connection on which nothing comes', async () => {
     await using serves = await serving(answer, limits({ headers: 150, request: 150 }))
     using client = await connect(serves.port)
