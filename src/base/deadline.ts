@@ -6,11 +6,14 @@ export type Duration = `${number}ms` | `${number}s` | `${number}m` | `${number}h
 
 const UNITS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }
 
+/** The longest time, in milliseconds: the timers of the platform reach little further, and fire at once beyond that. */
+const LONGEST = 24 * 24 * 3_600_000
+
 /**
- * The milliseconds of a duration.
+ * The milliseconds of a duration, a whole number; what is shorter than one, but more than nothing, is one.
  *
  * @param name what the duration is for, so that the error can say it
- * @throws `ERR_BAD_OPTION` for anything that is not a number followed by `ms`, `s`, `m` or `h`
+ * @throws `ERR_BAD_OPTION` for anything that is not a number followed by `ms`, `s`, `m` or `h`, and for more than 24 days
  */
 export function milliseconds(duration: Duration, name = 'duration'): number {
   const match = typeof duration === 'string' ? /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(duration) : null
@@ -21,7 +24,14 @@ export function milliseconds(duration: Duration, name = 'duration'): number {
       `Cannot use ${found} as "${name}": it is not a duration, write '250ms', '5s', '2m' or '1h'`,
     )
   }
-  return Number(match[1]) * UNITS[match[2]!]!
+  const exact = Number(match[1]) * UNITS[match[2]!]!
+  if (exact > LONGEST) {
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot use "${duration}" as "${name}": it is longer than 24 days, which timers do not reach, write '576h' or less`,
+    )
+  }
+  return exact > 0 ? Math.max(1, Math.round(exact)) : 0
 }
 
 /** What deadlines that came from one another share: when the first of them was brought forward, everyone hears of it. */

@@ -1,4 +1,4 @@
-import type { ServerHttp2Session } from 'node:http2'
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Exchange } from './exchange.ts'
 import { saysClose } from './internals.ts'
@@ -190,31 +190,33 @@ export class Connection {
     return !this.mayHaveMore && this.last === exchange
   }
 
-  /** One of the exchanges needs it no longer: the handler has settled and the response is over. */
-  answered(exchange: Exchange): void {
-    if (this.traffic.stage === 'serving') return
-    // The rest of a body that nobody reads would hold back what comes after it
-    exchange.request.resume()
-    this.quietSince = Math.trunc(this.traffic.world.now())
-    this.traffic.answered(this)
-  }
-
   /** Ends it at once, whatever is under way. */
   destroy(): void {
-    this.session?.destroy()
+    if (this.session) destroySession(this.session, this.exchanges)
     this.raw.destroy()
   }
 }
 
 const NONE: readonly Exchange[] = []
 
+/**
+ * Node would reset the streams one by one as it destroys them, and send without end where one was closed before its response was out and another
+ * has something to send (see `endRequest`): they are reset before.
+ */
+function destroySession(session: ServerHttp2Session, exchanges: readonly Exchange[]): void {
+  for (const { response } of exchanges) {
+    ;(response as { stream?: ServerHttp2Stream }).stream?.close(constants.NGHTTP2_CANCEL)
+  }
+  session.destroy()
+}
+
 function isBusy(exchange: Exchange): boolean {
   return exchange.busy
 }
 
-/** Without a length, an answer to HTTP/1.0 ends with its connection: what came behind it could never be answered. */
-function isSingle({ request, response }: Exchange): boolean {
-  if (request.httpVersionMinor !== 0) return false
+/** Without a length, an answer to HTTP/1.0 ends with its connection: what came behind it could never be answered. Once its head has left, that says. */
+function isSingle({ request, response, headSent }: Exchange): boolean {
+  if (request.httpVersionMinor !== 0 || headSent) return false
   response.shouldKeepAlive = false
   ;(response as { _last?: boolean })._last = true
   return true

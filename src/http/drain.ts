@@ -60,6 +60,7 @@ export class Drain {
   /** When the connections are looked at next, and how to take that back. */
   #look: { at: number; release: Release } | undefined = undefined
   #state: 'accepting' | 'emptying' | 'over' = 'accepting'
+  #hasRefused = false
 
   constructor(
     traffic: Traffic,
@@ -195,25 +196,36 @@ export class Drain {
   #refuse(): void {
     this.#interrupt()
     this.#traffic.stage = 'refusing'
-    void this.#refuseAll()
+    void this.#refuseSoon()
   }
 
   /** A response that the kernel has already, which with TLS Node tells a turn later, is not cut. */
-  async #refuseAll(): Promise<void> {
+  async #refuseSoon(): Promise<void> {
     await turn()
     await turn()
-    if (this.#state === 'over') return
+    if (this.#state !== 'over') this.#refuseAll()
+  }
+
+  #refuseAll(): void {
+    if (this.#hasRefused) return
+    this.#hasRefused = true
     for (const connection of this.#traffic.connections) refuseAll(connection)
   }
 
   /** The end of the cleanups: what is still there is named, and left to itself. */
   #abandon(): void {
+    // Where a busy loop has come to both at once, who waits is still told
+    this.#refuse()
+    this.#refuseAll()
     for (const exchange of this.#traffic.exchanges()) abandon(exchange)
     for (const { exchange } of this.#traffic.background) {
       const message = `Background work of ${exchange.name} was abandoned: the grace of the stop is spent`
       this.#traffic.emit({ type: 'warning', message })
     }
-    for (const connection of this.#traffic.connections) connection.destroy()
+    for (const connection of this.#traffic.connections) {
+      if (!connection.session) cutOff(connection)
+      connection.destroy()
+    }
     this.#end()
   }
 }
@@ -260,13 +272,19 @@ function cutBehind(
 }
 
 /** Where the end of the connection is the end of the answer, only a reset tells the client that it is not whole. */
-function cutOff({ socket, raw, exchanges }: Connection): void {
+function cutOff(connection: Connection): void {
+  const { socket, raw, exchanges } = connection
   const endsWithIt = exchanges.some(
     ({ unanswered, headSent, response }) => unanswered && headSent && !hasLength(response),
   )
-  // Of what is not TCP, Node resets nothing; and TLS tells by itself
-  if (endsWithIt && socket === raw && socket.remoteAddress !== undefined) socket.resetAndDestroy()
+  if (endsWithIt && canReset(connection)) raw.resetAndDestroy()
   else socket.destroy()
+}
+
+/** Not what is not TCP, nor a socket whose FIN is on its way: the system refuses that, and Node then never says that it has closed. */
+function canReset({ raw, socket }: Connection): boolean {
+  const ends = socket.writableEnded && socket.writableLength === 0
+  return raw.remoteAddress !== undefined && !raw.destroyed && !ends
 }
 
 function hasLength(response: ServerResponse): boolean {

@@ -303,7 +303,7 @@ export class Exchange {
 
   #close(): void {
     this.#state = 'closing'
-    this.connection.answered(this)
+    this.connection.traffic.answered(this)
     if (this.#closers) this.#runClosers(this.#closers)
     else this.#end()
   }

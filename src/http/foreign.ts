@@ -30,6 +30,7 @@ export function foreignTraffic(server: Server): Foreign {
   if (carrier[TRAFFIC]) return carrier[TRAFFIC]
   const emit: Emit = (event) => foreign.emit(event)
   const traffic = new Traffic(emit, realWorld, () => betweenRequests(server))
+  traffic.isForeign = true
   const foreign: Foreign = { traffic, emit: () => {} }
   carrier[TRAFFIC] = foreign
   takeOver(server, traffic, {

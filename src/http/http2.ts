@@ -53,7 +53,8 @@ export function answerStream(
   stream.respond({ ':status': status, ...headers })
   // The answer to HEAD has ended with its head
   if (!stream.writableEnded) stream.end(body)
-  endRequest(stream)
+  if (stream.writableFinished) endRequest(stream)
+  else stream.once('finish', () => endRequest(stream))
 }
 
 /**
@@ -64,7 +65,11 @@ export function isAnswered(stream: ServerHttp2Stream): boolean {
   return stream.headersSent && stream.writableFinished && !stream.aborted
 }
 
-/** A response that is out does not wait for the rest of its request: the client is told to keep that (RFC 9113 §8.1). */
+/**
+ * A response that is out does not wait for the rest of its request: the client is told to keep that (RFC 9113 §8.1). Not before it is out: Node
+ * puts the reset off until then, and when the session is destroyed meanwhile, with something to be sent on another stream, it sends empty frames of
+ * this one without end (found in 24.21 and 26.10).
+ */
 export function endRequest(stream: ServerHttp2Stream): void {
   if (!stream.endAfterHeaders) stream.close(constants.NGHTTP2_NO_ERROR)
 }

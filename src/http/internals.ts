@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Server, Socket } from 'node:net'
 
@@ -44,6 +44,33 @@ export function hasWholeHead(socket: Socket): boolean {
   return parser?.incoming?.complete === false
 }
 
+/** Does Node read it to its end and drop it, because nobody has touched it? */
+export function isDumped(request: IncomingMessage): boolean {
+  return (request as { _dumped?: boolean })._dumped === true
+}
+
+/** Is it piped to somewhere, or read by `readable`? It pauses then now and then. */
+export function isPiped(request: IncomingMessage): boolean {
+  const { pipes } = (request as { _readableState?: { pipes?: unknown[] } })._readableState ?? {}
+  return (pipes?.length ?? 0) > 0 || request.listenerCount('readable') > 0
+}
+
+/** Has its body been taken by `takeBody`? */
+export function isTaken(request: IncomingMessage): boolean {
+  return Object.hasOwn(request, 'push')
+}
+
+/** From now on, what arrives of a body goes to `take`, by its length in bytes; 0 is its end. */
+export function takeBody(request: IncomingMessage, take: (bytes: number) => void): void {
+  const { push } = request
+  const pushed = (piece: Uint8Array | null): boolean => {
+    take(piece?.length ?? 0)
+    return piece !== null || push.call(request, null)
+  }
+  // What Node dumps it does not push
+  Object.assign(request, { _dumped: false, push: pushed })
+}
+
 /** The response that is being sent on a socket, or is to be sent next; later ones of a pipeline are not known. */
 export function currentResponse(socket: Socket): ServerResponse | undefined {
   return (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined
@@ -54,10 +81,26 @@ export function saysClose(response: ServerResponse): boolean {
   return (response as { _last?: boolean })._last === true
 }
 
+interface Handle {
+  /** What was handed to the handle, in bytes. */
+  readonly bytesWritten?: number
+  /** What of that it still has. */
+  readonly writeQueueSize?: number
+}
+
 /** How much of what was written to a socket the kernel has not taken yet, in bytes. */
 export function writeQueueOf(socket: Socket): number {
-  const { _handle: handle } = socket as { _handle?: { writeQueueSize?: number } | null }
-  return handle?.writeQueueSize ?? 0
+  return handleOf(socket)?.writeQueueSize ?? 0
+}
+
+/** How much the kernel has taken of what was written to a socket, in bytes. */
+export function takenOf(socket: Socket): number {
+  const { bytesWritten = 0, writeQueueSize = 0 } = handleOf(socket) ?? {}
+  return bytesWritten - writeQueueSize
+}
+
+function handleOf(socket: Socket): Handle | undefined {
+  return (socket as { _handle?: Handle | null })._handle ?? undefined
 }
 
 /** How many of the connections that a server has accepted are open: Node tells it to a callback alone. */

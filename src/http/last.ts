@@ -1,5 +1,6 @@
 import { ServerResponse } from 'node:http'
 import { exchangeOf } from './exchange.ts'
+import { leavesLong } from './unread.ts'
 
 /** The one place where Node renders a head: `writeHead`, implicit heads and every framework come through it. */
 interface Rendering {
@@ -9,32 +10,27 @@ interface Rendering {
 const { _storeHeader } = ServerResponse.prototype as unknown as Rendering
 
 /**
- * From now on, a head of this response that is rendered while it is the last one of its connection says
- * `Connection: close`. It is decided when the head is rendered, because another request may come in until then.
+ * From now on, the head of this response says what becomes of the connection, whatever the app writes: `Connection: close` when it is the last one
+ * that a stop lets through, when idle connections are not kept, or when its handler leaves a long body unread; and never while a request waits behind it, whose handler runs, and
+ * whose answer Node would drop. It is decided when the head is rendered, because another request may come in until then.
  */
-export function markLast(response: ServerResponse): void {
+export function decideAtHead(response: ServerResponse): void {
   // Not writeHead: frameworks and held responses replace that one
-  ;(response as unknown as Rendering)._storeHeader = storeLastHead
+  ;(response as unknown as Rendering)._storeHeader = storeHead
 }
 
-/**
- * From now on, a head of this response keeps the connection for the requests behind it, whatever the app writes: their handlers
- * run, and Node would drop their answers behind a `Connection: close`.
- */
-export function markFollowed(response: ServerResponse): void {
-  if ((response as unknown as Rendering)._storeHeader === storeLastHead) return
-  ;(response as unknown as Rendering)._storeHeader = storeFollowedHead
+function storeHead(this: ServerResponse, firstLine: string, headers: unknown): void {
+  _storeHeader.call(this as unknown as Rendering, firstLine, decided(this, headers))
 }
 
-function storeLastHead(this: ServerResponse, firstLine: string, headers: unknown): void {
-  const exchange = exchangeOf(this.req)
-  const last = exchange === undefined || exchange.connection.isLast(exchange)
-  const own = last ? closing(this, headers) : keeping(this, headers)
-  _storeHeader.call(this as unknown as Rendering, firstLine, own)
-}
-
-function storeFollowedHead(this: ServerResponse, firstLine: string, headers: unknown): void {
-  _storeHeader.call(this as unknown as Rendering, firstLine, keeping(this, headers))
+function decided(response: ServerResponse, headers: unknown): unknown {
+  const exchange = exchangeOf(response.req)
+  if (!exchange) return closing(response, headers)
+  const { connection, request } = exchange
+  const { stage, keepsIdle } = connection.traffic
+  if (!connection.isLast(exchange)) return keeping(response, headers)
+  const ends = stage !== 'serving' || !keepsIdle || leavesLong(request)
+  return ends ? closing(response, headers) : headers
 }
 
 /** The headers of a response that is not the last one; a client of HTTP/1.0 is not asked to keep what it does not know of. */

@@ -5,7 +5,7 @@ import { goAway } from './http2.ts'
 
 /** What a client may take, so that a slow or a hostile one takes nothing from the others. Times are in milliseconds, sizes in bytes. */
 export interface Limits {
-  /** How long an idle connection is kept: longer than the 60 s of the usual balancers, which must be the first to close. */
+  /** How long an idle connection is kept: longer than the 60 s of the usual balancers, which must be the first to close; 0: not at all, as with nginx. */
   keepAlive: number
   /** How long a request's head may take to arrive, and the first byte of a new connection: against clients that send a byte now and then. */
   headers: number
@@ -63,7 +63,7 @@ export function limitServers(
   { acceptor, http2 }: { acceptor: Server; http2: Http2Server | undefined },
   limits: Limits,
 ): void {
-  http2?.setTimeout(limits.keepAlive)
+  http2?.setTimeout(limits.keepAlive || limits.headers)
   if (limits.connections !== Infinity) acceptor.maxConnections = limits.connections
 }
 

@@ -1,11 +1,16 @@
 import type { Socket } from 'node:net'
 import { connectionOf, type Connection } from './connections.ts'
+import type { Exchange } from './exchange.ts'
 
 /** How long a half-closed connection may take to return our FIN, in milliseconds. */
 const LINGER = 2_000
 
+/** How long it may take while it still uploads, and nothing is being stopped: many clients read no answer before that. As long as with nginx. */
+const LINGER_LONG = 30_000
+
 /**
- * Half-closes a connection after what is still to be sent, and discards what comes until the client's FIN, 2 s at most.
+ * Half-closes a connection after what is still to be sent, and discards what comes until the client's FIN, 2 s at most; while no stop is
+ * under way, as long as an upload goes on, 30 s at most.
  * A plain close with unread input makes the kernel reset the connection and drop the tail of the response (RFC 9112 §9.6).
  * With TLS, `close_notify` goes before the FIN.
  */
@@ -21,8 +26,23 @@ export function lingerOn(connection: Connection): void {
   if (connection.state === 'lingering' || connection.state === 'gone') return
   const { raw, traffic } = connection
   connection.state = 'lingering'
-  const release = traffic.world.timer(LINGER, () => raw.destroy())
-  raw.once('close', release)
+  const until = traffic.world.now() + LINGER_LONG
+  let read = raw.bytesRead
+  const end = (): void => {
+    const isUploading = raw.bytesRead > read && traffic.world.now() < until
+    read = raw.bytesRead
+    const waits =
+      connection.exchanges.some(isReading) || (traffic.stage === 'serving' && isUploading)
+    if (waits) release = traffic.world.timer(LINGER, end)
+    else raw.destroy()
+  }
+  let release = traffic.world.timer(LINGER, end)
+  raw.once('close', () => release())
+}
+
+/** Has its handler answered before it has read all that it wants to? */
+function isReading({ busy, request }: Exchange): boolean {
+  return busy && !request.complete
 }
 
 /** Makes Node linger where it would destroy the socket after a last response. Until the socket is closed. */

@@ -83,6 +83,7 @@ export class HttpServer {
       betweenRequests(http1),
     )
     traffic.refuseFrom = options.refuseFrom
+    traffic.keepsIdle = limits.keepAlive > 0
     this.server = http1
     this.#traffic = traffic
     this.#certificate = options.tls

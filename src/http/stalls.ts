@@ -1,15 +1,14 @@
 import type { Release } from '../base/world.ts'
 import type { Connection } from './connections.ts'
-import { writeQueueOf } from './internals.ts'
+import { takenOf, writeQueueOf } from './internals.ts'
 import type { Traffic } from './traffic.ts'
 
 /** How many looks fall into the time that a client is given: by one of them it may be exceeded. */
 const LOOKS = 4
 
-/** What is to be sent on a connection, as it was when it last moved. */
+/** How much of a connection had been sent when that last changed, and when that was. */
 interface Stall {
-  readonly written: number
-  readonly unsent: number
+  readonly sent: number
   readonly since: number
 }
 
@@ -42,17 +41,18 @@ function stallOf(
   before: Stall | undefined,
   now: number,
 ): Stall | undefined {
-  const { socket } = connection
-  const unsent = unsentOf(connection)
-  if (unsent === 0) return undefined
-  const written = socket.bytesWritten
-  const queued = unsent + writeQueueOf(socket)
-  if (before?.written === written && before.unsent === queued) return before
-  return { written, unsent: queued, since: now }
+  if (unsentOf(connection) === 0) return undefined
+  // Not what is waiting: an app that goes on writing would make it grow
+  const sent = takenOf(connection.raw)
+  return before?.sent === sent ? before : { sent, since: now }
 }
 
-/** What has been written and not sent: on the socket, and over HTTP/2 on its streams. */
+/**
+ * What has been written and not sent: on the socket, and over HTTP/2 on its streams and in its session. What a session writes over TLS while its client
+ * resets the connection stays there for ever: Node 24 tells nobody that the connection has gone.
+ */
 function unsentOf({ socket, session, exchanges }: Connection): number {
   if (!session) return socket.writableLength
-  return exchanges.reduce((sum, { response }) => sum + response.writableLength, 0)
+  const unsent = exchanges.reduce((sum, { response }) => sum + response.writableLength, 0)
+  return unsent + writeQueueOf(socket)
 }

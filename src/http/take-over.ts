@@ -5,11 +5,12 @@ import { connectionOf, type Connection } from './connections.ts'
 import { Exchange } from './exchange.ts'
 import { endSession, goAway, sessionOf, streamOf } from './http2.ts'
 import { innerSocket } from './internals.ts'
-import { markFollowed, markLast } from './last.ts'
+import { decideAtHead } from './last.ts'
 import { lingerAtEnd } from './linger.ts'
 import { answerConnect, takesNoConnect } from './malformed.ts'
 import { refuse } from './refuse.ts'
 import { follow, type Traffic } from './traffic.ts'
+import { mayLeaveLong } from './unread.ts'
 
 /** The events by which Node hands a request over, with its response. */
 export type RequestEvent = 'request' | 'checkContinue' | 'checkExpectation'
@@ -106,7 +107,10 @@ function begin(
   }
   const exchange = new Exchange(request, response, connection)
   const before = connection.last
-  if (before && !stream) markFollowed(before.response)
+  if (!stream) {
+    if (before) decideAtHead(before.response)
+    if (!traffic.isForeign && (!traffic.keepsIdle || mayLeaveLong(request))) decideAtHead(response)
+  }
   connection.add(exchange)
   return traffic.stage === 'serving' ? exchange : whileStopping(exchange)
 }
@@ -118,7 +122,7 @@ function connectionOfSocket(traffic: Traffic, { socket }: IncomingMessage): Conn
 function whileStopping(exchange: Exchange): Exchange | undefined {
   const { connection } = exchange
   const { stage } = connection.traffic
-  if (!connection.session) markLast(exchange.response)
+  if (!connection.session) decideAtHead(exchange.response)
   // The client has seen that it is served here; what it sends from now on belongs elsewhere
   else if (stage !== 'stopping') goAway(connection)
   if (stage === 'spent' || stage === 'refusing') exchange.interrupt('spent')

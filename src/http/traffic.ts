@@ -3,9 +3,10 @@ import type { Emit, Served, Waiting } from '../base/events.ts'
 import type { World } from '../base/world.ts'
 import { Connection, connectionOf } from './connections.ts'
 import type { Exchange } from './exchange.ts'
-import { endSession } from './http2.ts'
-import { markLast } from './last.ts'
+import { endSession, goAway } from './http2.ts'
+import { decideAtHead } from './last.ts'
 import { waitHalfOpen } from './linger.ts'
+import { dropUnread } from './unread.ts'
 
 /**
  * How far a stop has come: `stopping` from its first moment, `draining` when the lame duck is over, `spent` when signals have
@@ -40,6 +41,10 @@ export class Traffic {
   stage: Stage = 'serving'
   /** From which stage on new requests are turned away; `undefined`: never before `refusing`. */
   refuseFrom: RefuseFrom | undefined = undefined
+  /** Has somebody else made the server? It is only followed then, until it is drained. */
+  isForeign = false
+  /** Is a connection kept for another request? Otherwise each ends behind its first answer. */
+  keepsIdle = true
   /** Called when something has ended, while a stop is under way: set by the drain. */
   changed: (() => void) | undefined = undefined
   /** Called when a connection has answered one of its requests, while a stop is under way. */
@@ -71,7 +76,7 @@ export class Traffic {
     for (const { session, exchanges } of this.connections) {
       // HTTP/2 has no such header: its clients hear of it by GOAWAY, when the drain begins
       if (session) continue
-      for (const { response } of exchanges) markLast(response)
+      for (const { response } of exchanges) decideAtHead(response)
     }
   }
 
@@ -89,8 +94,13 @@ export class Traffic {
     return refuseFrom !== undefined && STAGES.indexOf(stage) >= STAGES.indexOf(refuseFrom)
   }
 
-  /** A connection has answered one of its requests, while a stop is under way. */
-  answered(connection: Connection): void {
+  /** An exchange needs its connection no longer. */
+  answered(exchange: Exchange): void {
+    const isServing = this.stage === 'serving'
+    if (!(isServing && this.isForeign)) dropUnread(exchange)
+    if (isServing) return
+    const { connection } = exchange
+    connection.quietSince = Math.trunc(this.world.now())
     this.onAnswered?.(connection)
     this.changed?.()
   }
@@ -99,7 +109,8 @@ export class Traffic {
   ended(connection: Connection, exchange: Exchange): void {
     const { state, session, last } = connection
     if (this.stage !== 'serving' && exchange.isWhole) this.finished++
-    if (session) endSession(connection)
+    if (session && !this.keepsIdle && !last) goAway(connection)
+    else if (session) endSession(connection)
     if (state === 'gone' && !last) this.forget(connection)
     else if (this.stage !== 'serving') this.changed?.()
   }
@@ -121,6 +132,7 @@ export class Traffic {
     const message = `Background work of ${exchange.name} failed`
     const done = (): void => {
       this.background.delete(entry)
+      if (!exchange.busy) dropUnread(exchange)
       this.changed?.()
     }
     this.background.add(entry)

@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { describe, StewardError } from '../base/errors.ts'
 import type { Exchange } from '../http/exchange.ts'
-import { streamOf } from '../http/http2.ts'
 import type { Plan } from '../scope/graph.ts'
 import type { Resources } from '../scope/resource.ts'
 import type { FetchTransport } from './fetches.ts'
@@ -46,19 +45,16 @@ export async function answeringWith(
   if (!isFetchApp(app)) return { overHttp: listenerAnswers(app, host, first), byFetch: cannotFetch }
   const { getRequestListener } = await import('@hono/node-server')
   const answer = fetchAnswers(app, first)
-  const listen = (autoCleanupIncoming: boolean): ReturnType<typeof getRequestListener> =>
-    getRequestListener(
-      (request, env) =>
-        answer(visitOf((env as { incoming: IncomingMessage }).incoming)!, request, env),
-      { errorHandler: answerUnusable, autoCleanupIncoming },
-    )
-  const listener = listen(true)
-  // Over HTTP/2 it would destroy the stream behind the end of a response, sent or not; our server ends what nobody reads
-  const streamListener = listen(false)
+  const listener = getRequestListener(
+    (request, env) =>
+      answer(visitOf((env as { incoming: IncomingMessage }).incoming)!, request, env),
+    // Its own cleanup ends the connection or the stream half a second behind an answer; our server reads, or ends, what nobody reads
+    { errorHandler: answerUnusable, autoCleanupIncoming: false },
+  )
   return {
     overHttp(request, response, exchange) {
       ;(request as { [VISIT]?: Visit })[VISIT] = new Visit(host, exchange, request)
-      return (streamOf(request) ? streamListener : listener)(request, response)
+      return listener(request, response)
     },
     byFetch: async (request, transport) =>
       answer(new Visit(host, transport, request), request, envOf(host)),

@@ -18,6 +18,10 @@ export function leave(code: number, { emit, world }: { emit: Emit; world: World 
   process.exitCode ||= code
   if (isLeaving) return
   isLeaving = true
+  // Where Node ends by itself, it gives up its signal handlers first, and a second SIGTERM would end it with no exit code
+  process.on('beforeExit', () => {
+    if (heldBy().length === 0) process.exit()
+  })
   world.timer(LOOP_ENDS, () => end(emit, world), 'idle')
 }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { pause } from '../helpers/pause.ts'
 import { Program, type Line } from '../helpers/program.ts'
 import { within } from '../helpers/within.ts'
 
@@ -52,6 +53,18 @@ describe('signals', together, () => {
     assert.equal((await client.response()).body, 'hello')
     assert.deepEqual(await program.exit(), clean)
     assert.deepEqual(program.names('service.forced'), [])
+  })
+
+  it('P1 takes no notice of the same signal while it exits, either', async () => {
+    using program = Program.serve('hello.ts')
+    await program.event('service.ready')
+    const until = performance.now() + 450
+    program.signal('SIGTERM')
+    while (performance.now() < until && program.child.exitCode === null) {
+      program.signal('SIGTERM')
+      await pause(1)
+    }
+    assert.deepEqual(await program.exit(), clean)
   })
 
   it('P1 forces on the same signal later: cuts, then closes in order within the close reserve', async () => {

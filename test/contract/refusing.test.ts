@@ -103,6 +103,7 @@ describe('options of a stop that make no sense', () => {
     ['a limit that does not exist', { limits: { body: 1 } as never }, /^Cannot use "body" in "limits"/],
     ['no limit for heads', { limits: { headers: '0s' } }, /^Cannot use "0s" as "limits.headers"/],
     ['a limit that is no number', { limits: { connections: 0.5 } }, /^Cannot use 0.5 \(number\) as "limits.connections"/],
+    ['a time that no timer reaches', { limits: { send: '577h' } }, /^Cannot use "577h" as "limits.send": it is longer than 24 days/],
     ['a limit without a unit', { limits: { send: 5 as never } }, /as "limits.send": it is not a duration/],
   ] // oxfmt-ignore
   for (const [what, options, message] of refused) {

@@ -196,8 +196,10 @@ export class StrictClient {
       this.#tell(how === 'reset' ? '> RST' : '> closes')
       this.#settle('left')
     }
-    if (how === 'reset' && this.#wire instanceof net.Socket) this.#wire.resetAndDestroy()
-    else this.socket.destroy()
+    // While a FIN is on its way the system refuses a reset, and Node then never tells that the socket has closed
+    if (how === 'reset' && this.#wire instanceof net.Socket && !this.socket.writableEnded) {
+      this.#wire.resetAndDestroy()
+    } else this.socket.destroy()
   }
 
   /** Reads no more, until `resume`. */

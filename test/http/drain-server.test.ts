@@ -222,6 +222,19 @@ describe('drain() of a server that somebody else has made', () => {
     server.close()
   })
 
+  it('H10 tells who waits, where the loop is so busy that the whole time is over at once', async () => {
+    const server = createServer(() => {})
+    const port = await listen(server)
+    using client = await RawClient.connect(port)
+    client.request('GET /')
+    await once(server, 'request')
+    const drained = drain(server, { within: '300ms' })
+    for (const until = performance.now() + 310; performance.now() < until;);
+    const { cut } = await drained
+    assert.equal(cut.length, 1)
+    assert.equal((await client.response()).status, 503)
+  })
+
   it('goes on when its listener throws, and says so at the end', async () => {
     const server = createServer(() => {})
     const port = await listen(server)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { constants } from 'node:http2'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { isStewardError } from '../../src/base/errors.ts'
 import type { Exchange } from '../../src/http/exchange.ts'
@@ -7,8 +8,11 @@ import { fastWorld } from '../helpers/fast-world.ts'
 import { uint32 } from '../helpers/frames.ts'
 import { Counter, Gate } from '../helpers/gate.ts'
 import { answerTo, Http2Client } from '../helpers/http2-client.ts'
+import { Program } from '../helpers/program.ts'
 import { RawHttp2 } from '../helpers/raw-http2.ts'
+import { root } from '../helpers/repository.ts'
 import { byAlpn, byFirstBytes } from '../helpers/ways.ts'
+import { within } from '../helpers/within.ts'
 
 for (const { name, serving, isSecure: tls } of [byFirstBytes, byAlpn]) {
   describe(`the end of the grace over HTTP/2, ${name}`, () => {
@@ -156,6 +160,12 @@ for (const { name, serving, isSecure: tls } of [byFirstBytes, byAlpn]) {
       assert.ok(took < 1_500, `took ${took} ms`)
       assert.equal((await serves.event('request.cut')).url, '/endless')
       assert.deepEqual(serves.server.served, { requests: 1, cut: 1, left: 0, refused: 0 })
+    })
+
+    it('G3 does not stand still when an app has closed a stream before its answer was out', async () => {
+      const path = join(root, 'test/programs/streams-end.ts')
+      using program = new Program([path], { env: { TLS: tls ? 'yes' : 'no' } })
+      assert.deepEqual(await within(8_000, program.exit(), 'its end'), { code: 0, signal: null })
     })
 
     it('close() ends everything at once', async () => {

@@ -6,6 +6,7 @@ import { uint32, frame, goAwayOf } from '../helpers/frames.ts'
 import { realWorld, type World } from '../../src/base/world.ts'
 import { Counter, Gate } from '../helpers/gate.ts'
 import { Http2Client } from '../helpers/http2-client.ts'
+import { pause } from '../helpers/pause.ts'
 import { RawClient } from '../helpers/raw-client.ts'
 import { RawHttp2 } from '../helpers/raw-http2.ts'
 import { byAlpn, byFirstBytes, describeEach } from '../helpers/ways.ts'
@@ -59,6 +60,43 @@ describeEach('limits', ({ serving, connect, isSecure }) => {
     })
   }
 
+  it('X2 cuts a client that does not read, though its handler goes on writing', async () => {
+    const over = new Gate()
+    await using serves = await serving(
+      async (_, response, exchange) => {
+        exchange.whenOver(() => over.open())
+        while (!response.destroyed) {
+          response.write(Buffer.alloc(100_000))
+          await pause(2)
+        }
+      },
+      limits({ send: 150 }),
+    )
+    using client = await connect(serves.port, { paused: true })
+    client.request('GET /')
+    await over.opened
+    assert.equal(serves.server.served.left, 1)
+  })
+
+  it('X2 leaves a client alone that reads slowly', async () => {
+    await using serves = await serving(
+      (_, response) => void response.end(Buffer.alloc(30_000_000)),
+      limits({ send: 400 }),
+    )
+    using client = await connect(serves.port, { paused: true })
+    client.request('GET /')
+    let size = 0
+    const began = performance.now()
+    while (size < 30_000_000) {
+      const part = client.socket.read() as string | null
+      size += part?.length ?? 0
+      // About 25 MB a second, so that it takes three times the limit
+      await pause(part ? part.length / 25_000 : 5)
+      assert.equal(client.ended || client.error !== undefined, false, `cut after ${size} bytes`)
+    }
+    assert.ok(performance.now() - began > 800, 'it took longer than the limit')
+  })
+
   it('X2 closes a connection on which nothing comes', async () => {
     await using serves = await serving(answer, limits({ headers: 150, request: 150 }))
     using client = await connect(serves.port)
@@ -98,6 +136,19 @@ describeEach('limits', ({ serving, connect, isSecure }) => {
     await client.fin()
   })
 
+  it('H2 keeps no idle connection when its time is 0, and says so', async () => {
+    await using serves = await serving(answer, limits({ keepAlive: 0 }))
+    using client = await connect(serves.port)
+    const { headers } = await client.request('GET /').response()
+    assert.deepEqual([headers.connection, headers['keep-alive']], ['close', undefined])
+    await client.fin()
+    using pipelining = await connect(serves.port)
+    pipelining.request('GET /').request('GET /').request('GET /')
+    await pipelining.fin()
+    const answered = (pipelining.received.match(/answer/g) ?? []).length
+    assert.equal(serves.server.served.requests, 1 + answered, 'what is executed is answered')
+  })
+
   it('X2 refuses a head that is too large 431', async () => {
     await using serves = await serving(answer, limits({ headerSize: 2_000 }))
     using client = await connect(serves.port)
@@ -127,6 +178,14 @@ for (const { name, serving, isSecure: tls } of [byFirstBytes, byAlpn]) {
   describe(`limits of HTTP/2, ${name}`, () => {
     it('X2 closes an idle session in order after its time', async () => {
       await using serves = await serving(answer, limits({ keepAlive: 150 }))
+      using peer = await RawHttp2.connect(serves.port, { tls })
+      await peer.body(peer.request('/'))
+      assert.equal(goAwayOf(await peer.frame('GOAWAY')).code, 0)
+      await peer.client.fin()
+    })
+
+    it('G1 keeps no session without a stream when its time is 0', async () => {
+      await using serves = await serving(answer, limits({ keepAlive: 0 }))
       using peer = await RawHttp2.connect(serves.port, { tls })
       await peer.body(peer.request('/'))
       assert.equal(goAwayOf(await peer.frame('GOAWAY')).code, 0)

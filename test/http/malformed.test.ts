@@ -143,6 +143,20 @@ describe('HTTP/1.0', () => {
     assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 0, refused: 0 })
   })
 
+  it('H2 serves what comes while the scope of the answer before it is still being closed', async () => {
+    const closing = new Gate()
+    await using serves = await serving((_, response, exchange) => {
+      exchange.whenOver(() => closing.opened)
+      response.setHeader('Content-Length', 2).end('ok')
+    })
+    using client = await RawClient.connect(serves.port)
+    for (let left = 2; left > 0; left--) {
+      client.send('GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n')
+      assert.equal((await client.response()).headers.connection, 'keep-alive')
+    }
+    closing.open()
+  })
+
   it('keeps a connection of HTTP/1.0 whose requests wait for each other', async () => {
     await using serves = await serving((_, response) => {
       response.setHeader('Content-Length', 2).end('ok')

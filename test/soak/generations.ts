@@ -17,6 +17,9 @@ export interface Way {
 
 export const PLAIN: Way = { name: 'plain', tls: false, http2: false, args: [] }
 
+/** How much later than its exit the ends of a process's connections may be heard of, in milliseconds: of a slow machine. */
+const LATE = 250
+
 /** How one process of the service ends. */
 export interface Plan {
   readonly app: 'node' | 'hono'
@@ -117,8 +120,18 @@ export class Generations implements Disposable {
   mayPart({ at, until }: { at: number; until: number }): boolean {
     return this.all.some(
       ({ impatientAt, stoppedAt, exit }) =>
-        until >= impatientAt && (exit === undefined || at <= stoppedAt! + exit.took),
+        until >= impatientAt && (exit === undefined || at <= stoppedAt! + exit.took + LATE),
     )
+  }
+
+  /** What was going on between the two, for whoever looks into a violation. */
+  around({ at, until }: { at: number; until: number }): string {
+    const near = this.all.filter(({ stoppedAt }) => stoppedAt && Math.abs(stoppedAt - at) < 10_000)
+    const stops = near.map(({ number, stoppedAt, exit }) => {
+      const [begin, end] = [stoppedAt! - at, stoppedAt! + (exit?.took ?? Infinity) - at]
+      return `process ${number} from ${begin.toFixed(0)} to ${end.toFixed(0)} ms`
+    })
+    return `${(until - at).toFixed(0)} ms; stops: ${stops.join(', ') || 'none'}`
   }
 
   [Symbol.dispose](): void {
@@ -171,8 +184,8 @@ export function complaintsAbout(generation: Generation): Complaints {
   else if (code !== codeWanted) {
     complaints.push(`${name} exited with ${code} after ${cuts} cuts; ${problems(program)}`)
   }
-  // The watchdog ends it a second after its grace; the other second is the machine's
-  if (took > plan.grace + 2_000) {
+  // What hangs, the watchdog kills a second after its grace; the rest is the machine's
+  if (took > plan.grace + 5_000) {
     complaints.push(`${name} took ${took.toFixed(0)} ms; ${problems(program)}`)
   }
   const closed = program.lines.find(({ event }) => event === 'service.closed')

@@ -35,6 +35,8 @@ export class Ledger {
   #visits: { visit: Visit; newest: number }[] = []
   readonly #said = new Map<string, Said>()
   readonly #read = new Set<number>()
+  /** Processes whose grace was spent, so that they have ended connections on which something was under way. */
+  readonly #spent = new Set<number>()
 
   constructor(generations: Generations) {
     this.#generations = generations
@@ -77,6 +79,7 @@ export class Ledger {
         this.#saidOf(id, generation).cut = line['answered'] === true ? 'answered' : 'cut'
       } else if (line.event === 'handler.abandoned') {
         this.#saidOf(id, generation).cut = 'abandoned'
+        this.#spent.add(generation.number)
       } else if (line.event === 'app.committed') {
         for (const one of line['ids'] as string[]) this.#saidOf(one, generation).committed = true
       }
@@ -108,6 +111,7 @@ export class Ledger {
         wish,
         said,
         mayPart: this.#generations.mayPart(asked),
+        mayLose: this.#spent.has(said.by),
       })
       const { written, fate, idle } = asked
       const facts = { ...wish, written, fate, idle, ...said }
@@ -116,6 +120,7 @@ export class Ledger {
     }
     if (client.extra) wrongs.push(`came unasked: ${JSON.stringify(client.extra.slice(0, 200))}`)
     if (wrongs.length === 0) return
+    for (const asked of client.asked) wrongs.push(this.#generations.around(asked))
     this.violations.push([visit.behaviour, ...wrongs, ...client.trace].join('\n    '))
   }
 
@@ -131,6 +136,11 @@ interface Case {
   readonly said: Said
   /** Might its connection have been closed by then though it was idle? */
   readonly mayPart: boolean
+  /**
+   * Might its connection have been ended with others on it, once the grace was spent? Where bytes of the client are unread then, the
+   * system resets it, and what was sent before may be lost on its way: no process can see that.
+   */
+  readonly mayLose: boolean
 }
 
 /** What breaks the invariant; `undefined`: nothing. */
@@ -177,13 +187,17 @@ function wrongAnswer({ asked, wish, said, visit }: Case): string | undefined {
 }
 
 /** Nothing, or not all of an answer came, and the client did not leave. */
-function wrongLoss({ visit, asked, said, mayPart }: Case): string | undefined {
+function wrongLoss({ visit, asked, said, mayPart, mayLose }: Case): string | undefined {
   const { isHalfClosed } = visit.client
   if (said.cut === 'answered' && !isHalfClosed) return `said to be answered, but ${asked.fate}`
-  if (said.cut) return undefined
+  if (said.cut || (mayLose && isReset(asked))) return undefined
   if (said.executed > 0) return `executed, not answered (${asked.fate}), and not reported as cut`
   if (asked.fate === 'truncated') return 'truncated, though nothing was executed'
   if (asked.interim.includes(100)) return 'told to continue, and then nothing'
   if (asked.fate === 'behind a close' || asked.written !== 'all') return undefined
   return mayPart ? undefined : `not served (${asked.fate}), and no stop may have been the reason`
+}
+
+function isReset({ fate }: Asked): boolean {
+  return fate === 'reset' || fate === 'truncated'
 }

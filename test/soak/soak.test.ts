@@ -21,9 +21,6 @@ after(() => folder[Symbol.dispose]())
 const { cert, key } = writePair(folder.path, issue())
 const ENCRYPTED = ['--tls-cert', cert, '--tls-key', key]
 
-/** `all`: over TLS and HTTP/2 too, where clients of Node's own sometimes wait for what has come, so that a finding is to be looked into. */
-const ALL = process.env['SOAK_WAYS'] === 'all'
-
 const WAYS: readonly Way[] = [
   PLAIN,
   { name: 'by its first bytes', tls: false, http2: true, args: ['--http2'] },
@@ -32,7 +29,7 @@ const WAYS: readonly Way[] = [
 
 describe('a soak: random clients against repeated stops', { concurrency: true }, () => {
   const timeout = SECONDS * 1_000 + 60_000
-  for (const way of ALL ? WAYS : [PLAIN]) {
+  for (const way of WAYS) {
     const name = `H10 H11 H14 G1 P2 R10 X2 ${way.name}: executes and answers, or reports as cut`
     it(`${name} (SOAK_SEED=${SEED})`, { timeout }, (test) => soak(way, test))
   }
