@@ -41,13 +41,7 @@ function addServe(command: Command): void {
       'serve a module: its default export is a service(…), or an app (Hono, { fetch }, a (req, res) listener)',
     )
     .argument('<module>', 'the file, in TypeScript or JavaScript')
-  addPlace(serve)
-    .option('-w, --workers <number>', 'processes that serve, under a supervisor', workers)
-    .option(
-      '--control <path>',
-      'where its control socket is, for steward status, reload, scale, stop',
-    )
-    .option('--no-control', 'no control socket')
+  addWorkers(addPlace(serve))
     .option('--graceful-timeout <time>', 'the whole time a stop may take (25s)', time)
     .option(
       '--drain-delay <time>',
@@ -66,7 +60,7 @@ function addServe(command: Command): void {
     .option('--limit-headers <time>', "how long a request's head may take to arrive (20s)", time)
     .option('--limit-request <time>', 'how long a whole request may take to arrive (5m)', time)
     .option('--limit-send <time>', 'how long a client may leave a response unread (1m)', time)
-    .option('--limit-header-size <bytes>', "how large a request's head may be (16384)", count)
+    .option('--limit-header-size <size>', "how large a request's head may be (16kb)", bytes)
     .option('--limit-connections <number>', 'how many may be open at a time (no limit)', count)
     .addOption(
       new Option('--log <form>', 'how to log (pretty on a terminal, else json)').choices([
@@ -105,6 +99,31 @@ function addPlace(serve: Command): Command {
     .option('--tls-cert <file>', 'serve TLS with this certificate (PEM, with its chain)')
     .option('--tls-key <file>', 'its private key (PEM)')
     .option('--tls-ca <file>', 'ask clients for certificates of these authorities (PEM)')
+}
+
+/** How many processes serve, and how they are watched. */
+function addWorkers(serve: Command): Command {
+  return serve
+    .option('-w, --workers <number>', 'processes that serve, under a supervisor', workers)
+    .option(
+      '--control <path>',
+      'where its control socket is, for steward status, reload, scale, stop',
+    )
+    .option('--no-control', 'no control socket')
+    .option('--start-timeout <time>', "how long each step of a worker's start may take (60s)", time)
+    .option(
+      '--hang-timeout <time>',
+      'replace a worker whose event loop is blocked for so long; off: never (30s)',
+      timeOrOff,
+    )
+    .option('--max-requests <number>', 'replace a worker after so many requests', countOrNone)
+    .option(
+      '--max-requests-jitter <number>',
+      'and up to so many more, by chance for each worker',
+      countOrNone,
+    )
+    .option('--max-age <time>', 'replace a worker after so long, such as 12h', time)
+    .option('--max-rss <size>', 'replace a worker that holds so much memory, such as 512mb', bytes)
 }
 
 /** The commands for a service that runs under a supervisor. */
@@ -183,9 +202,29 @@ function count(text: string): number {
   throw new InvalidArgumentError('It is no such number: give a whole one of at least 1.')
 }
 
+function countOrNone(text: string): number {
+  return text === '0' ? 0 : count(text)
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  '': 1, k: 1_024, m: 1_048_576, g: 1_073_741_824,
+} // oxfmt-ignore
+
+/** A number of bytes, or with a unit: `64kb`, `512MB`, `1.5g`. */
+function bytes(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)(?:([kmg])i?b?|b)?$/i.exec(text) ?? []
+  const size = Math.round(Number(number) * UNITS[(unit ?? '').toLowerCase()]!)
+  if (size > 0) return size
+  throw new InvalidArgumentError('It is no size: give bytes, or 64kb, 512mb, 2gb.')
+}
+
 function descriptor(text: string): number {
   if (/^\d+$/.test(text)) return Number(text)
   throw new InvalidArgumentError('It is no file descriptor: give its number, such as 3.')
+}
+
+function timeOrOff(text: string): Duration {
+  return text === 'off' ? '0s' : time(text)
 }
 
 /** As in the code, or a bare number of seconds, as servers of this kind take it. */

@@ -173,15 +173,16 @@ export class Screen {
       }
       case 'worker.dying':
         return [this.#ofWorker('bad', event, `stops by itself (${event.reason}): it is replaced`)]
+      case 'worker.retiring':
+        return [this.#ofWorker('wait', event, `is replaced: ${event.reason}`)]
+      case 'worker.hung':
+        return this.#hung(event)
       case 'worker.killed': {
+        // It was told of when it hung
+        if (event.doing === 'hanging') return []
         const doing = event.doing === 'starting' ? 'start' : 'stop'
-        return [
-          this.#ofWorker(
-            'bad',
-            event,
-            `killed: its ${doing} took longer than ${time(event.after)}`,
-          ),
-        ]
+        const said = `killed: its ${doing} took longer than ${time(event.after)}`
+        return [this.#ofWorker('bad', event, said)]
       }
       case 'worker.gone':
         return event.cause === '' ? [] : [this.#ofWorker('bad', event, event.cause)]
@@ -220,6 +221,14 @@ export class Screen {
 
   #ofWorker(kind: keyof typeof SIGNS, worker: OfWorker, what: string): string {
     return this.#line(kind, `worker ${worker.slot}`, what, `process ${worker.pid}`)
+  }
+
+  #hung(event: Extract<ServiceEvent, { type: 'worker.hung' }>): string[] {
+    const { after, underWay, stack, trouble } = event
+    const lost = underWay === 0 ? '' : `, with ${underWay} under way`
+    const said = `hangs: nothing heard for ${time(after)}${lost}`
+    const where = stack === '' ? [`    no stack: ${trouble}`] : stack.split('\n').slice(0, 8)
+    return [this.#ofWorker('bad', event, said), ...where.map((line) => this.#style('dim', line))]
   }
 
   #stopping({ reason, grace }: { reason: string; grace: number }): string {

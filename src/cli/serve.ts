@@ -15,10 +15,11 @@ import { load, type Loaded, type LoadOptions } from './load.ts'
 import { jsonLog } from './log.ts'
 import { Screen } from './screen.ts'
 import { supervise } from './supervise.ts'
+import { supervisionOf, type SupervisionCommand } from './supervision.ts'
 import { WorkerLink } from './worker.ts'
 
 /** The options of `steward serve`, as they were given. */
-export interface ServeCommand extends LoadOptions {
+export interface ServeCommand extends LoadOptions, SupervisionCommand {
   host?: string
   port?: number
   bind?: string
@@ -45,7 +46,6 @@ export interface ServeCommand extends LoadOptions {
   healthLive?: string
   healthReady?: string
   healthKeepReady?: boolean
-  watchdog: boolean
   signalExitCodes?: boolean
   workers?: number
   control?: string | false
@@ -103,6 +103,7 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
     const running = await serveRun(
       loaded.definition,
       link ? { ...options, signalExitCodes: false } : options,
+      link,
     )
     link?.take(running)
     const { clean } = await running.closed
@@ -124,11 +125,12 @@ async function superviseHere(
   { where, emit }: { where: Place; emit: Emit },
 ): Promise<void> {
   const { workers, gracefulTimeout, signalExitCodes, control } = command
+  const supervision = supervisionOf(command)
   const removePid = command.pid === undefined ? undefined : writePid(command.pid)
   try {
     const { tls } = tlsOf(command)
     const serve = { ...where, ...given({ gracefulTimeout, tls, signalExitCodes }) }
-    await supervise({ workers: workers!, serve, emit, module, control })
+    await supervise({ workers: workers!, serve, emit, module, control, supervision })
   } finally {
     removePid?.()
   }

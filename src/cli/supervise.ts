@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import type { Duplex } from 'node:stream'
 import { milliseconds } from '../base/deadline.ts'
 import { StewardError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
@@ -13,9 +14,8 @@ import { WORKER_VARIABLE, type FromWorker, type WorkerPlace } from '../superviso
 import { Supervisor, type System } from '../supervisor/supervisor.ts'
 import type { Child } from '../supervisor/worker.ts'
 import { ServiceControl } from './control.ts'
-
-/** How long each step of a worker's start may take, in milliseconds. */
-const BOOT = 60_000
+import { beatFor, type Supervision } from './supervision.ts'
+import { askWhereabouts, isTraced } from './whereabouts.ts'
 
 /** How long a stop may take where nothing is said, in milliseconds: what `service()` has by default. */
 const GRACE = 25_000
@@ -30,6 +30,7 @@ export interface SuperviseOptions {
   readonly module: string
   /** Where its control socket is; `undefined` for the default place, `false` for none. */
   readonly control: string | false | undefined
+  readonly supervision: Supervision
 }
 
 /**
@@ -49,12 +50,14 @@ export async function supervise(options: SuperviseOptions): Promise<void> {
   const control = new ServiceControl({ module, url, path, emit, world: realWorld })
   const notify = notifying(emit)
   const tell: Emit = (event) => (control.follow(event), notify(event))
+  const { boot, hang, recycling, watchdog } = options.supervision
+  const beat = beatFor(hang)
   const system: System = {
     world: realWorld,
-    spawn: (place) => spawnWorker({ ...place, fd }),
+    spawn: (place) => spawnWorker({ ...place, fd, beat }, { watchdog }),
     release: () => void binding.release(),
   }
-  const supervisor = new Supervisor(system, { workers, emit: tell, boot: BOOT, grace })
+  const supervisor = new Supervisor(system, { workers, emit: tell, boot, grace, hang, recycling })
   const closeControl = await openControl(control, supervisor, binding)
   const release = follow(supervisor)
   tell({ type: 'supervisor.listening', url, workers })
@@ -138,17 +141,28 @@ function notifying(emit: Emit): Emit {
 }
 
 /** A worker is the same command again, in a process group of its own, with the socket behind its channel. */
-function spawnWorker(place: WorkerPlace & { fd: number }): Child {
+function spawnWorker(
+  place: Omit<WorkerPlace, 'stack'>,
+  { watchdog }: { watchdog: boolean },
+): Child {
   const [, program = '', ...args] = process.argv
-  const inherited: WorkerPlace = { ...place, fd: 4 }
+  const inherited: WorkerPlace = { ...place, fd: 4, stack: 5 }
   const child = spawn(process.execPath, [...process.execArgv, program, ...args], {
     detached: true,
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc', place.fd],
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc', place.fd, 'pipe'],
     env: { ...process.env, [WORKER_VARIABLE]: JSON.stringify(inherited) },
   })
   const { pid } = child
+  const pipe = child.stdio[inherited.stack] as Duplex | undefined
+  // A worker that has ended does not read
+  pipe?.on('error', () => {})
   return {
     pid: pid ?? 0,
+    whereabouts: async () =>
+      watchdog && pipe && pid !== undefined
+        ? askWhereabouts(pipe, { pid, world: realWorld })
+        : { trouble: 'there is no thread that could tell (--no-watchdog)' },
+    isTraced: () => pid !== undefined && isTraced(pid, process.debugPort),
     send: (message) => void (child.connected && child.send(message, () => {})),
     kill: () => killGroup(pid),
     onMessage: (listener) => void child.on('message', (message) => listener(message as FromWorker)),

@@ -1,10 +1,14 @@
 import { milliseconds } from '../base/deadline.ts'
 import { describeError, withoutSecrets } from '../base/errors.ts'
 import type { ServiceEvent } from '../base/events.ts'
+import { realWorld, type Release } from '../base/world.ts'
 import type { ServeOptions } from '../service/options.ts'
 import type { ServiceRun } from '../service/run.ts'
+import type { AsWorker } from '../service/serve.ts'
+import type { Guarded } from '../service/signals.ts'
 import type { StopManner } from '../service/settings.ts'
 import { WORKER_VARIABLE, type FromWorker, type StopKind, type ToWorker, type WorkerPlace } from '../supervisor/messages.ts' // oxfmt-ignore
+import { Vitals } from './vitals.ts'
 
 /** How long an idle connection was promised to be kept, where nothing else was said, in milliseconds. */
 const KEEP_ALIVE = 75_000
@@ -13,10 +17,12 @@ const KEEP_ALIVE = 75_000
 const LONGEST_REASON = 500
 
 /** The worker's side of the channel to its supervisor. */
-export class WorkerLink {
+export class WorkerLink implements AsWorker {
   readonly place: WorkerPlace
   readonly #keepAlive: number
   #run: ServiceRun | undefined
+  /** Ends the beats. */
+  #silence: Release = () => {}
   /** Was it the supervisor that asked it to stop? */
   #asked = false
 
@@ -60,9 +66,32 @@ export class WorkerLink {
     }
   }
 
-  /** Takes the run that it is about, as soon as it has started. */
+  get questions(): number {
+    return this.place.stack
+  }
+
+  /** A first signal asks to be replaced, as long as there is somebody who would do it; a second one forces. */
+  guardedFor(run: ServiceRun): Guarded {
+    return {
+      stop: (reason) => {
+        const isMissed = run.state === 'running' && process.connected && !this.#asked
+        if (isMissed) this.#send({ t: 'retire', reason })
+        else void run.stop(reason)
+      },
+      force: (reason) => void run.force(reason),
+      fail: (error) => run.fail(error),
+    }
+  }
+
+  /** Takes the run that it is about, as soon as it has started: from now on it is told how that does. */
   take(run: ServiceRun): void {
     this.#run = run
+    const vitals = new Vitals()
+    const beat = (): void => {
+      this.#send(vitals.beat(run))
+      this.#silence = realWorld.timer(this.place.beat, beat, 'idle')
+    }
+    beat()
   }
 
   /** Tells why there is nothing to run. */
@@ -101,6 +130,7 @@ export class WorkerLink {
   }
 
   #end(): void {
+    this.#silence()
     this.#send({ t: 'closed' })
     process.off('disconnect', this.#orphaned)
     // It would hold the event loop

@@ -52,6 +52,16 @@ export interface HttpServerOptions {
   world?: World | undefined
 }
 
+/** How much a server has to do. */
+export interface Load {
+  /** Connections that are open. */
+  readonly connections: number
+  /** Requests that are under way. */
+  readonly underWay: number
+  /** For how long the oldest of them has been, in milliseconds; 0 without any. */
+  readonly oldest: number
+}
+
 /**
  * An HTTP server that ends without dropping a request. Nothing listens until `listen`; it ends with `drain`, or at once
  * with `close`, and is not started again.
@@ -127,6 +137,17 @@ export class HttpServer {
   /** What it has served, and what became of it. */
   get served(): Served {
     return this.#traffic.served
+  }
+
+  /** How much is under way at this moment; cheap enough to be asked once a second. */
+  get load(): Load {
+    let underWay = 0
+    let oldest = 0
+    for (const { age } of this.#traffic.exchanges()) {
+      underWay++
+      oldest = Math.max(oldest, age)
+    }
+    return { connections: this.#traffic.connections.size, underWay, oldest }
   }
 
   /**

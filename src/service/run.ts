@@ -3,7 +3,7 @@ import { describeError, isStewardError, StewardError } from '../base/errors.ts'
 import { EventStream, sumOf, type Served, type Waiting } from '../base/events.ts'
 import { realWorld, type World } from '../base/world.ts'
 import type { Binding } from '../http/binding.ts'
-import { HttpServer } from '../http/server.ts'
+import { HttpServer, type Load } from '../http/server.ts'
 import { App } from '../scope/app.ts'
 import { health, type HealthReport } from '../scope/health.ts'
 import { picture, type PictureFormat } from '../scope/picture.ts'
@@ -108,6 +108,12 @@ export class ServiceRun implements Running {
 
   get app(): App {
     return this.#app
+  }
+
+  /** What it does over HTTP at this moment; nothing before it listens. */
+  get load(): Load & { readonly served: number } {
+    const load = this.#http?.load ?? { connections: 0, underWay: 0, oldest: 0 }
+    return { ...load, served: this.#served().requests }
   }
 
   get everyRequest(): Resources | undefined {

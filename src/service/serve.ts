@@ -13,7 +13,7 @@ import { ServiceRun } from './run.ts'
 import type { RunSettings } from './settings.ts'
 import type { Running } from './running.ts'
 import { serviceOf, type ServedApp, type Service, type ServiceDefinition } from './service.ts'
-import { ProcessGuard, SIGNAL_CODES } from './signals.ts'
+import { ProcessGuard, SIGNAL_CODES, type Guarded } from './signals.ts'
 import { reserveOf } from './stages.ts'
 import { isStopped } from './starting.ts'
 import { stateFolderFor } from './state.ts'
@@ -41,15 +41,24 @@ export async function serve(
   return serveRun(given, options)
 }
 
+/** What a worker of a supervisor does otherwise than a process by itself. */
+export interface AsWorker {
+  /** What its signals, and errors that nobody caught, are told to in the place of the run. */
+  guardedFor(run: ServiceRun): Guarded
+  /** The descriptor on which its watchdog is asked where the main thread is. */
+  readonly questions: number
+}
+
 /** What `serve` does, with all that its run can do. @throws as `serve` */
 export async function serveRun(
   given: Service | ServedApp,
   options: ServeOptions,
+  asWorker?: AsWorker,
 ): Promise<ServiceRun> {
   checkServeOptions(options)
   const definition = serviceOf(given)
   const tls = options.tls === undefined ? undefined : await Certificate.load(options.tls)
-  return new Serving(definition, options, tls).start()
+  return new Serving(definition, options, { tls, asWorker }).start()
 }
 
 /**
@@ -78,15 +87,23 @@ class Serving {
   readonly #options: ServeOptions
   readonly #settings: RunSettings
   readonly #run: ServiceRun
+  readonly #guarded: Guarded
+  readonly #questions: number | undefined
   readonly #signals: boolean
   #watchdog: Watchdog | undefined
 
-  constructor(definition: ServiceDefinition, options: ServeOptions, tls?: Certificate) {
+  constructor(
+    definition: ServiceDefinition,
+    options: ServeOptions,
+    { tls, asWorker }: { tls?: Certificate | undefined; asWorker?: AsWorker | undefined },
+  ) {
     this.#options = { ...options, on: options.on ?? problemPrinter() }
     const settings = settingsOf(definition, this.#options)
     const state = settings.state ?? stateFolderFor(process.argv[1] ?? '.', process.env)
     this.#settings = { ...settings, state, http: { ...settings.http, tls } }
     this.#run = new ServiceRun(definition, this.#settings)
+    this.#guarded = asWorker?.guardedFor(this.#run) ?? this.#run
+    this.#questions = asWorker?.questions
     this.#signals = options.signals ?? true
   }
 
@@ -114,7 +131,7 @@ class Serving {
 
   /** It is what the process is for: it hears its signals, speaks for it to systemd, and knows what being process 1 means. */
   #takeProcess(): void {
-    guard.add(this.#run)
+    guard.add(this.#guarded)
     const { emit, events } = this.#run
     const settings = takeNotifySettings(process)
     if (settings) {
@@ -129,9 +146,8 @@ class Serving {
     const { emit, events } = this.#run
     const grace = this.#settings.gracefulTimeout
     const message = 'The watchdog has died; stops are still bounded by the main thread'
-    const watchdog = startWatchdog({ grace, reserve: reserveOf(grace) }, (error) =>
-      emit({ type: 'error', message, error }),
-    )
+    const limits = { grace, reserve: reserveOf(grace), questions: this.#questions }
+    const watchdog = startWatchdog(limits, (error) => emit({ type: 'error', message, error }))
     events.on(({ type }) => {
       if (type === 'service.stopping') watchdog.stopping()
       if (type === 'service.forced') watchdog.forced()
@@ -143,7 +159,7 @@ class Serving {
   #end({ failed, started }: { failed: boolean; started: boolean }): void {
     this.#watchdog?.end()
     if (!this.#signals) return
-    const asked = guard.remove(this.#run)
+    const asked = guard.remove(this.#guarded)
     // With several services in one process, the exit code is that of the worst
     if (failed && (started || asked !== undefined)) process.exitCode = 1
     if (asked === undefined) return

@@ -1,6 +1,7 @@
 import type { World } from '../base/world.ts'
 import { reserveOf } from '../service/stages.ts'
-import type { FromWorker, StopKind, ToWorker } from './messages.ts'
+import { limit } from './limit.ts'
+import type { Figures, FromWorker, StopKind, ToWorker, Whereabouts } from './messages.ts'
 
 /** How the process of a worker has ended. */
 export interface Exit {
@@ -14,6 +15,10 @@ export interface Exit {
 export interface Child {
   readonly pid: number
   send(message: ToWorker): void
+  /** Where its main thread is, as a second thread of it sees it. Settles within 2 s, and never rejects. */
+  whereabouts(): Promise<Whereabouts>
+  /** Does a debugger trace it, as far as that is seen from outside? */
+  isTraced(): boolean
   /** Kills it, with everything that it has spawned. */
   kill(): void
   onMessage(listener: (message: FromWorker) => void): void
@@ -26,13 +31,16 @@ export interface Child {
  *
  * ```
  *  starting ── ready ──▶ ready ── stop(), or it stops by itself ────────────▶ stopping ── exit ──▶ gone
- *      │  └─── stop() ────────────────────────────────────────────────────────▲                    ▲
- *      └─────────────────────────────── exit, or it takes too long ──────────────────────────────┘
+ *      │  │              │   ▲                                                ▲  ▲                 ▲
+ *      │  │     no beat  ▼   │ a beat: it is replaced all the same            │  │                 │
+ *      │  │             hung ┴─── stop(), or kill(): its successor is ready ──┘  │                 │
+ *      │  └─── stop() ───────────────────────────────────────────────────────────┘                 │
+ *      └─────────────────────────────── exit, or it takes too long ────────────────────────────────┘
  * ```
  *
- * A step that takes too long is ended by a kill: the exit follows.
+ * A step that takes too long is ended by a kill: the exit follows. No limit runs while a debugger is attached.
  */
-export type WorkerState = 'starting' | 'ready' | 'stopping' | 'gone'
+export type WorkerState = 'starting' | 'ready' | 'hung' | 'stopping' | 'gone'
 
 /** How long workers may take, in milliseconds. */
 export interface WorkerLimits {
@@ -40,24 +48,29 @@ export interface WorkerLimits {
   readonly boot: number
   /** For a stop, where the service does not say it; soon after it the worker is killed. */
   readonly grace: number
+  /** Between two beats of one that is ready; 0: for ever. */
+  readonly hang: number
 }
 
-/** How long after its grace a worker is killed, in milliseconds: its own watchdog comes first, and says why. */
-const MERCY = 1_500
+/** How long after its grace a worker is killed, in milliseconds; its own watchdog, where it still can, is a moment before, and says why. */
+const MERCY = 1_000
 
-/**
- * How long a worker that is late may still be heard, in milliseconds. When this process or the whole machine was suspended, timers
- * fire before what has come meanwhile is read.
- */
-const LAST_WORD = 100
+/** What took so long that a worker was killed. */
+export type TooLong = 'starting' | 'stopping' | 'hanging'
 
 /** What a supervisor hears of its workers. */
 export interface WorkerListener {
   ready(worker: Worker): void
   /** It was ready, and has begun to stop though nobody asked. */
   dying(worker: Worker, reason: string): void
-  /** It is killed, since its start or its stop took too long. */
-  killed(worker: Worker, doing: 'starting' | 'stopping', after: number): void
+  /** It has told how it does. */
+  beat(worker: Worker, figures: Figures): void
+  /** It asks to be replaced. */
+  retiring(worker: Worker, reason: string): void
+  /** It has not been heard for so many milliseconds: its event loop is blocked. */
+  hung(worker: Worker, after: number, where: Whereabouts): void
+  /** It is killed, since that took too long. */
+  killed(worker: Worker, doing: TooLong, after: number): void
   gone(worker: Worker, exit: Exit): void
 }
 
@@ -74,6 +87,14 @@ export class Worker {
   #state: WorkerState = 'starting'
   #release: () => void = () => {}
   #grace: number
+  /** Was its inspector open when it was last heard? */
+  #inspected = false
+  /** When it was last heard. */
+  #heard: number
+  /** How it does, as it has last said. */
+  figures: Figures | undefined = undefined
+  /** Why it is to be replaced, though it serves; empty: it is not. */
+  retirement = ''
   /** Has it become ready, ever? */
   wasReady = false
   /** Why its start has failed, in its own words. */
@@ -83,7 +104,7 @@ export class Worker {
   /** Has it stopped in order? */
   hasClosed = false
   /** What took so long that it was killed. */
-  wasKilled: 'start' | 'stop' | undefined = undefined
+  wasKilled: TooLong | undefined = undefined
 
   constructor(
     { slot, generation }: { slot: number; generation: number },
@@ -97,6 +118,7 @@ export class Worker {
     this.#limits = limits
     this.#world = world
     this.since = world.now()
+    this.#heard = this.since
     this.#grace = limits.grace
     this.#limit(limits.boot)
     child.onMessage((message) => this.#hear(message))
@@ -140,6 +162,13 @@ export class Worker {
     if (this.#state !== 'gone') this.#child.kill()
   }
 
+  /** Ends it at once, since it hangs and cannot stop in order. */
+  killHung(): void {
+    if (this.#state !== 'hung') return
+    this.#stopping()
+    this.#late('hanging', this.#world.now() - this.#heard)
+  }
+
   #stopping(): void {
     this.#state = 'stopping'
     this.wasExpected = true
@@ -148,18 +177,35 @@ export class Worker {
 
   /** Kills it after so long, unless it comes further before. */
   #limit(ms: number): void {
-    const world = this.#world
-    this.#release()
-    this.#release = world.timer(ms, () => {
-      this.#release = world.timer(LAST_WORD, () => this.#late(ms))
-    })
+    this.#await(ms, () => this.#late(this.#state === 'starting' ? 'starting' : 'stopping', ms))
   }
 
-  #late(after: number): void {
-    const doing = this.#state === 'starting' ? 'starting' : 'stopping'
-    this.wasKilled = doing === 'starting' ? 'start' : 'stop'
+  #await(ms: number, late: () => void): void {
+    const isDebugged = (): boolean => this.#inspected || this.#child.isTraced()
+    this.#release()
+    this.#release = limit(ms, { world: this.#world, isDebugged, late })
+  }
+
+  #late(doing: TooLong, after: number): void {
+    this.wasKilled = doing
     this.#listener.killed(this, doing, after)
     this.#child.kill()
+  }
+
+  /** It is ready, and heard: until when it must be heard again. */
+  #awaitBeat(): void {
+    const { hang } = this.#limits
+    this.#release()
+    if (hang > 0) this.#await(hang, () => void this.#hang(hang))
+  }
+
+  async #hang(after: number): Promise<void> {
+    const heard = this.#heard
+    const where = await this.#child.whereabouts()
+    // It was asked to stop meanwhile, or was heard in the last moment
+    if (this.#state !== 'ready' || this.#heard !== heard) return
+    this.#state = 'hung'
+    this.#listener.hung(this, after, where)
   }
 
   #hear(message: FromWorker): void {
@@ -171,6 +217,10 @@ export class Worker {
         return this.#progress()
       case 'ready':
         return this.#ready()
+      case 'beat':
+        return this.#beat(message)
+      case 'retire':
+        return this.#listener.retiring(this, message.reason)
       case 'dying':
         return this.#dying(message.reason)
       case 'failed':
@@ -191,16 +241,29 @@ export class Worker {
 
   #ready(): void {
     if (this.#state !== 'starting') return
-    this.#release()
     this.#state = 'ready'
     this.wasReady = true
+    this.#awaitBeat()
     this.#listener.ready(this)
+  }
+
+  #beat({ figures, inspected }: Extract<FromWorker, { t: 'beat' }>): void {
+    this.figures = figures
+    this.#inspected = inspected
+    this.#heard = this.#world.now()
+    if (this.#state !== 'ready' && this.#state !== 'hung') return
+    const hasHung = this.#state === 'hung'
+    this.#state = 'ready'
+    this.#awaitBeat()
+    // It serves again, and can stop in order once its successor is ready
+    if (hasHung) this.#listener.retiring(this, 'its event loop was blocked')
+    this.#listener.beat(this, figures)
   }
 
   #dying(reason: string): void {
     // A start that fails is told by its exit; until then it undoes what it has done
     if (this.#state === 'starting') return this.#limit(this.#grace + MERCY)
-    if (this.#state !== 'ready') return
+    if (this.#state !== 'ready' && this.#state !== 'hung') return
     this.#stopping()
     this.#listener.dying(this, reason)
   }

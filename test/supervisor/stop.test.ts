@@ -113,7 +113,7 @@ describe('the stop', () => {
     const system = FakeSystem.running(1)
     system.supervisor.stop('SIGTERM')
     // Timers come first, then what was sent meanwhile
-    await system.world.advance(26_500)
+    await system.world.advance(26_050)
     system.child(0).obey()
     assert.deepEqual(await system.supervisor.closed, { code: 0 })
     assert.deepEqual(system.names('worker.killed'), [])

@@ -1,0 +1,75 @@
+import { milliseconds, type Duration } from '../base/deadline.ts'
+import { StewardError } from '../base/errors.ts'
+import type { RecyclingLimits } from '../supervisor/recycling.ts'
+
+/** The options of `steward serve` that say how workers are watched, as they were given. */
+export interface SupervisionCommand {
+  startTimeout?: Duration
+  hangTimeout?: Duration
+  maxRequests?: number
+  maxRequestsJitter?: number
+  maxAge?: Duration
+  maxRss?: number
+  watchdog: boolean
+}
+
+/** How workers are watched. Times are in milliseconds. */
+export interface Supervision {
+  /** For each step of a start. */
+  readonly boot: number
+  /** Without a word of a worker that is ready; 0: for ever. */
+  readonly hang: number
+  readonly recycling: RecyclingLimits
+  /** Have they a second thread, which can tell where the first one is? */
+  readonly watchdog: boolean
+}
+
+/** The shortest limit that a busy machine does not reach by itself, in milliseconds. */
+const SHORTEST_HANG = 1_000
+
+/** The shortest limit in which a process can load anything, in milliseconds. */
+const SHORTEST_START = 1_000
+
+/** How seldom a worker tells how it does, in milliseconds: what `steward status` shows is as old at most. */
+const SELDOM = 2_000
+
+/** What the options say of it, or their defaults. @throws `ERR_BAD_OPTION` */
+export function supervisionOf(command: SupervisionCommand): Supervision {
+  const { startTimeout = '60s', hangTimeout = '30s', watchdog } = command
+  const hang = milliseconds(hangTimeout)
+  const boot = milliseconds(startTimeout)
+  if (boot < SHORTEST_START) {
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot start a worker within ${startTimeout} (--start-timeout): give at least 1s`,
+    )
+  }
+  if (hang > 0 && hang < SHORTEST_HANG) {
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot take a worker for hung after ${hangTimeout} (--hang-timeout): a busy one would be, too; give at least 1s, or off`,
+    )
+  }
+  return { boot, hang, recycling: recyclingOf(command), watchdog }
+}
+
+function recyclingOf(command: SupervisionCommand): RecyclingLimits {
+  const { maxRequests = 0, maxRequestsJitter = 0, maxAge = '0s', maxRss = 0 } = command
+  if (maxRequestsJitter > 0 && maxRequests === 0) {
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      'Cannot use --max-requests-jitter alone: give --max-requests as well',
+    )
+  }
+  return {
+    requests: maxRequests,
+    jitter: maxRequestsJitter,
+    age: milliseconds(maxAge),
+    rss: maxRss,
+  }
+}
+
+/** How often a worker tells how it does, in milliseconds: four times within the limit. */
+export function beatFor(hang: number): number {
+  return hang > 0 ? Math.min(SELDOM, hang / 4) : SELDOM
+}
