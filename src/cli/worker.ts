@@ -60,7 +60,7 @@ export class WorkerLink implements AsWorker {
       case 'service.stopping':
         return this.#asked ? undefined : this.#send({ t: 'dying', reason: event.reason })
       case 'service.closed':
-        return this.#end()
+        return this.#end(event.clean)
       default:
         return undefined
     }
@@ -129,9 +129,9 @@ export class WorkerLink implements AsWorker {
     this.#stop('its supervisor is gone', { drainDelay: 0 })
   }
 
-  #end(): void {
+  #end(clean: boolean): void {
     this.#silence()
-    this.#send({ t: 'closed' })
+    this.#send({ t: 'closed', clean })
     process.off('disconnect', this.#orphaned)
     // It would hold the event loop
     if (process.connected) process.disconnect()

@@ -45,8 +45,8 @@ export type FromWorker =
   | { t: 'retire'; reason: string }
   /** It stops by itself, after an error that nobody caught or a second signal: it is to be replaced at once. */
   | { t: 'dying'; reason: string }
-  /** It has stopped in order: what follows is the end of its process. */
-  | { t: 'closed' }
+  /** It has stopped, cleanly or not: what follows is the end of its process. */
+  | { t: 'closed'; clean: boolean }
 
 /** Where a worker finds what it is, in its environment: its slot, and its descriptors. */
 export const WORKER_VARIABLE = 'STEWARD_WORKER'

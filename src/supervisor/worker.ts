@@ -55,6 +55,12 @@ export interface WorkerLimits {
 /** How long after its grace a worker is killed, in milliseconds; its own watchdog, where it still can, is a moment before, and says why. */
 const MERCY = 1_000
 
+/**
+ * How long a process may take to end that has closed everything, in milliseconds, a debugger or not: Node itself waits at the end until
+ * that has gone, which is not to hold a stop up.
+ */
+const END = 2_000
+
 /** What took so long that a worker was killed. */
 export type TooLong = 'starting' | 'stopping' | 'hanging'
 
@@ -101,8 +107,10 @@ export class Worker {
   failure = ''
   /** Was it asked to stop, or did it say that it does? What ends otherwise is lost. */
   wasExpected = false
-  /** Has it stopped in order? */
+  /** Has it closed everything? */
   hasClosed = false
+  /** What its process would have ended with, which is ended though nothing is left to do in it. */
+  #endsWith: Exit | undefined = undefined
   /** What took so long that it was killed. */
   wasKilled: TooLong | undefined = undefined
 
@@ -227,8 +235,7 @@ export class Worker {
         this.failure = message.reason
         return
       case 'closed':
-        this.hasClosed = true
-        return
+        return this.#closed(message.clean)
       default:
         // Another version of this program may know more
         return
@@ -268,9 +275,18 @@ export class Worker {
     this.#listener.dying(this, reason)
   }
 
+  #closed(clean: boolean): void {
+    this.hasClosed = true
+    this.#release()
+    this.#release = this.#world.timer(END, () => {
+      this.#endsWith = { code: clean ? 0 : 1, signal: null }
+      this.#child.kill()
+    })
+  }
+
   #exited(exit: Exit): void {
     this.#release()
     this.#state = 'gone'
-    this.#listener.gone(this, exit)
+    this.#listener.gone(this, this.#endsWith ?? exit)
   }
 }

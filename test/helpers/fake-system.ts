@@ -75,7 +75,7 @@ export class FakeChild implements Child {
 
   /** It stops in order, as it was asked to. */
   obey(code: 0 | 1 = 0): void {
-    this.say({ t: 'closed' })
+    this.say({ t: 'closed', clean: code === 0 })
     this.exit(code)
   }
 

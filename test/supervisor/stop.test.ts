@@ -87,6 +87,18 @@ describe('the stop', () => {
     assert.deepEqual(await system.supervisor.closed, { code: 1 })
   })
 
+  for (const clean of [true, false]) {
+    it(`V9 ends a process that has closed ${clean ? 'cleanly' : 'not cleanly'} and that a debugger keeps`, async () => {
+      const system = FakeSystem.running(1)
+      system.child(0).isDebugged = true
+      system.supervisor.stop('SIGTERM')
+      system.child(0).say({ t: 'closed', clean })
+      await system.world.advance(2_000)
+      assert.deepEqual(await system.supervisor.closed, { code: clean ? 0 : 1 })
+      assert.deepEqual(system.names('worker.killed'), [])
+    })
+  }
+
   it('P1 forced: the workers are told, and have the close reserve', async () => {
     const system = FakeSystem.running(1)
     system.supervisor.stop('SIGTERM')
