@@ -115,6 +115,8 @@ export type ServiceEvent =
       type: 'worker.killed'
       doing: 'starting' | 'stopping' | 'hanging'
       after: number
+      /** Where its event loop was blocked, if it was silent in its stop. */
+      stack?: string
     } & OfWorker)
   | ({
       type: 'worker.gone'

@@ -14,6 +14,9 @@ const SIGNS = {
   wait: ['yellow', '…'],
 } as const
 
+/** How many lines of the stack of a blocked worker are shown: all are in the log. */
+const MOST_FRAMES = 8
+
 /** What a worker shows of its own: its supervisor tells how it comes and goes. */
 const TROUBLE = new Set<ServiceEvent['type']>([
   'start.waiting', 'resource.failed', 'resource.late', 'drain.waiting', 'request.cut', 'handler.abandoned',
@@ -182,7 +185,7 @@ export class Screen {
         if (event.doing === 'hanging') return []
         const doing = event.doing === 'starting' ? 'start' : 'stop'
         const said = `killed: its ${doing} took longer than ${time(event.after)}`
-        return [this.#ofWorker('bad', event, said)]
+        return [this.#ofWorker('bad', event, said), ...this.#frames(event.stack)]
       }
       case 'worker.gone':
         return event.cause === '' ? [] : [this.#ofWorker('bad', event, event.cause)]
@@ -227,8 +230,14 @@ export class Screen {
     const { after, underWay, stack, trouble } = event
     const lost = underWay === 0 ? '' : `, with ${underWay} under way`
     const said = `hangs: nothing heard for ${time(after)}${lost}`
-    const where = stack === '' ? [`    no stack: ${trouble}`] : stack.split('\n').slice(0, 8)
-    return [this.#ofWorker('bad', event, said), ...where.map((line) => this.#style('dim', line))]
+    const where = stack === '' ? `    no stack: ${trouble}` : stack
+    return [this.#ofWorker('bad', event, said), ...this.#frames(where)]
+  }
+
+  /** The innermost lines of a stack. */
+  #frames(stack = ''): string[] {
+    const lines = stack === '' ? [] : stack.split('\n').slice(0, MOST_FRAMES)
+    return lines.map((line) => this.#style('dim', line))
   }
 
   #stopping({ reason, grace }: { reason: string; grace: number }): string {

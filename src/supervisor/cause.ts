@@ -1,3 +1,4 @@
+import { megabytes } from './recycling.ts'
 import type { Exit, TooLong, Worker } from './worker.ts'
 
 /** Why the supervisor itself has killed it. */
@@ -21,11 +22,19 @@ export function causeOf(worker: Worker, exit: Exit): string {
   const { code, signal, error } = exit
   if (error !== undefined) return `it could not be started: ${error}`
   if (worker.wasKilled) return KILLED[worker.wasKilled]
+  if (signal === 'SIGKILL' || signal === 'SIGABRT') return `${CAUSES[signal]}${memoryOf(worker)}`
   if (signal !== null) return CAUSES[signal] ?? `ended by ${signal}`
   if (worker.wasReady) return causeOfCode(worker, code)
   if (worker.failure !== '') return `its start failed: ${worker.failure}`
   if (code !== 0) return `its start failed, exit code ${code}`
   return worker.wasExpected ? '' : 'it has ended before it was ready'
+}
+
+/** Which of the causes it was, memory can tell. */
+function memoryOf({ figures }: Worker): string {
+  if (!figures) return ''
+  const { rss, heap } = figures
+  return `; it held ${megabytes(rss)} when it was last heard, ${megabytes(heap)} of it JavaScript`
 }
 
 function causeOfCode({ hasClosed }: Worker, code: number | null): string {

@@ -7,7 +7,7 @@ const PARTS = 4
  * How long what is late may still be heard, in milliseconds. When this process or the whole machine was suspended, timers
  * fire before what has come meanwhile is read.
  */
-const LAST_WORD = 100
+export const LAST_WORD = 100
 
 /** By how much a part must be late to tell a suspended process from a busy one, in milliseconds. */
 const SUSPENDED = 1_000

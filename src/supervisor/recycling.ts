@@ -68,6 +68,7 @@ export class Recycling {
   }
 }
 
-function megabytes(bytes: number): string {
+/** `512 MB`. */
+export function megabytes(bytes: number): string {
   return `${Math.round(bytes / MEGABYTE)} MB`
 }

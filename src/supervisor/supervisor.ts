@@ -4,7 +4,7 @@ import { Backoff } from './backoff.ts'
 import { causeOf } from './cause.ts'
 import type { Figures, StopKind, Whereabouts } from './messages.ts'
 import { Recycling, type RecyclingLimits } from './recycling.ts'
-import { Worker, type Child, type Exit, type TooLong, type WorkerLimits, type WorkerListener } from './worker.ts' // oxfmt-ignore
+import { Worker, type Child, type Exit, type Killing, type WorkerLimits, type WorkerListener } from './worker.ts' // oxfmt-ignore
 
 /** What a supervisor needs of the operating system. */
 export interface System {
@@ -196,10 +196,10 @@ export class Supervisor implements WorkerListener {
     this.#look()
   }
 
-  killed(worker: Worker, doing: TooLong, after: number): void {
+  killed(worker: Worker, how: Killing): void {
     const { slot, pid, generation } = worker
     if (this.#state === 'stopping') this.#code = 1
-    this.#options.emit({ type: 'worker.killed', slot, pid, generation, doing, after })
+    this.#options.emit({ type: 'worker.killed', slot, pid, generation, ...how })
   }
 
   gone(worker: Worker, exit: Exit): void {

@@ -1,6 +1,6 @@
 import type { World } from '../base/world.ts'
 import { reserveOf } from '../service/stages.ts'
-import { limit } from './limit.ts'
+import { LAST_WORD, limit } from './limit.ts'
 import type { Figures, FromWorker, StopKind, ToWorker, Whereabouts } from './messages.ts'
 
 /** How the process of a worker has ended. */
@@ -52,8 +52,14 @@ export interface WorkerLimits {
   readonly hang: number
 }
 
-/** How long after its grace a worker is killed, in milliseconds; its own watchdog, where it still can, is a moment before, and says why. */
+/**
+ * How long after its grace a worker is killed, in milliseconds. Its own watchdog, where it hears of a stop, is a moment before, and
+ * says why.
+ */
 const MERCY = 1_000
+
+/** One that has not been heard for so long in its stop does not turn its event loop: it beats more often, in milliseconds. */
+const SILENT = 3_000
 
 /**
  * How long a process may take to end that has closed everything, in milliseconds, a debugger or not: Node itself waits at the end until
@@ -63,6 +69,13 @@ const END = 2_000
 
 /** What took so long that a worker was killed. */
 export type TooLong = 'starting' | 'stopping' | 'hanging'
+
+/** A kill, after so many milliseconds; of one that is silent in its stop, with where it is. */
+export interface Killing {
+  readonly doing: TooLong
+  readonly after: number
+  readonly stack?: string
+}
 
 /** What a supervisor hears of its workers. */
 export interface WorkerListener {
@@ -76,7 +89,7 @@ export interface WorkerListener {
   /** It has not been heard for so many milliseconds: its event loop is blocked. */
   hung(worker: Worker, after: number, where: Whereabouts): void
   /** It is killed, since that took too long. */
-  killed(worker: Worker, doing: TooLong, after: number): void
+  killed(worker: Worker, how: Killing): void
   gone(worker: Worker, exit: Exit): void
 }
 
@@ -128,7 +141,7 @@ export class Worker {
     this.since = world.now()
     this.#heard = this.since
     this.#grace = limits.grace
-    this.#limit(limits.boot)
+    this.#limitStart(limits.boot)
     child.onMessage((message) => this.#hear(message))
     child.onExit((exit) => this.#exited(exit))
   }
@@ -162,7 +175,7 @@ export class Worker {
   force(reason: string): void {
     if (this.#state === 'gone') return
     this.#child.send({ t: 'force', reason })
-    this.#limit(reserveOf(this.#grace) + MERCY)
+    this.#limitStop(reserveOf(this.#grace))
   }
 
   /** Ends it at once. */
@@ -180,12 +193,24 @@ export class Worker {
   #stopping(): void {
     this.#state = 'stopping'
     this.wasExpected = true
-    this.#limit(this.#grace + MERCY)
+    this.#limitStop(this.#grace)
   }
 
   /** Kills it after so long, unless it comes further before. */
-  #limit(ms: number): void {
-    this.#await(ms, () => this.#late(this.#state === 'starting' ? 'starting' : 'stopping', ms))
+  #limitStart(ms: number): void {
+    this.#await(ms, () => this.#late('starting', ms))
+  }
+
+  /** Kills it soon after so long. What is silent is asked where it is before. */
+  #limitStop(ms: number): void {
+    let where: Whereabouts | undefined
+    const ask = async (): Promise<void> => {
+      if (this.#world.now() - this.#heard >= SILENT) where = await this.#child.whereabouts()
+    }
+    this.#await(ms, () => {
+      void ask()
+      this.#await(MERCY - LAST_WORD, () => this.#late('stopping', ms + MERCY, where))
+    })
   }
 
   #await(ms: number, late: () => void): void {
@@ -194,9 +219,9 @@ export class Worker {
     this.#release = limit(ms, { world: this.#world, isDebugged, late })
   }
 
-  #late(doing: TooLong, after: number): void {
+  #late(doing: TooLong, after: number, where: Whereabouts = { trouble: '' }): void {
     this.wasKilled = doing
-    this.#listener.killed(this, doing, after)
+    this.#listener.killed(this, { doing, after, ...('stack' in where ? where : {}) })
     this.#child.kill()
   }
 
@@ -243,7 +268,7 @@ export class Worker {
   }
 
   #progress(): void {
-    if (this.#state === 'starting') this.#limit(this.#limits.boot)
+    if (this.#state === 'starting') this.#limitStart(this.#limits.boot)
   }
 
   #ready(): void {
@@ -269,7 +294,7 @@ export class Worker {
 
   #dying(reason: string): void {
     // A start that fails is told by its exit; until then it undoes what it has done
-    if (this.#state === 'starting') return this.#limit(this.#grace + MERCY)
+    if (this.#state === 'starting') return this.#limitStart(this.#grace + MERCY)
     if (this.#state !== 'ready' && this.#state !== 'hung') return
     this.#stopping()
     this.#listener.dying(this, reason)

@@ -91,6 +91,17 @@ describe('a worker whose event loop is blocked', together, () => {
     })
   }
 
+  it('P11 V7 that is killed at the end of a stop is told of with its stack', async () => {
+    using program = await Supervised.ready(1, [], { env: { GRACE: '3500ms' } })
+    void program.get('/block').catch(() => {})
+    await program.event('app.blocking')
+    program.signal('SIGTERM')
+    const { doing, stack } = await program.event('worker.killed')
+    assert.equal(doing, 'stopping')
+    assert.match(String(stack), /^ {4}at \/block \(file:.*supervised\.ts:/)
+    assert.deepEqual(await program.exit(), unclean)
+  })
+
   it('V9 is left alone where that is turned off', async () => {
     using program = await Supervised.ready(1, ['--hang-timeout', 'off'])
     assert.equal((await program.get('/busy')).body, 'free again')
