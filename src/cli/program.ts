@@ -203,7 +203,8 @@ function count(text: string): number {
 }
 
 function countOrNone(text: string): number {
-  return text === '0' ? 0 : count(text)
+  if (/^\d+$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('It is no such number: give a whole one, or 0 for no limit.')
 }
 
 const UNITS: Readonly<Record<string, number>> = {
@@ -224,12 +225,20 @@ function descriptor(text: string): number {
 }
 
 function timeOrOff(text: string): Duration {
-  return text === 'off' ? '0s' : time(text)
+  if (text === 'off') return '0s'
+  const given = timeOf(text)
+  if (given) return given
+  throw new InvalidArgumentError('It is no time: give seconds, or 250ms, 5s, 2m, 1h; or off.')
+}
+
+function time(text: string): Duration {
+  const given = timeOf(text)
+  if (given) return given
+  throw new InvalidArgumentError('It is no time: give seconds, or 250ms, 5s, 2m, 1h.')
 }
 
 /** As in the code, or a bare number of seconds, as servers of this kind take it. */
-function time(text: string): Duration {
+function timeOf(text: string): Duration | undefined {
   if (/^\d+(\.\d+)?$/.test(text)) return `${Number(text)}s`
-  if (/^\d+(\.\d+)?(ms|s|m|h)$/.test(text)) return text as Duration
-  throw new InvalidArgumentError('It is no time: give seconds, or 250ms, 5s, 2m, 1h.')
+  return /^\d+(\.\d+)?(ms|s|m|h)$/.test(text) ? (text as Duration) : undefined
 }
