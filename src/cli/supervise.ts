@@ -162,7 +162,7 @@ function spawnWorker(
       watchdog && pipe && pid !== undefined
         ? askWhereabouts(pipe, { pid, world: realWorld })
         : { trouble: 'there is no thread that could tell (--no-watchdog)' },
-    isTraced: () => pid !== undefined && isTraced(pid, process.debugPort),
+    isTraced: () => pid !== undefined && isTraced(pid),
     send: (message) => void (child.connected && child.send(message, () => {})),
     kill: () => killGroup(pid),
     onMessage: (listener) => void child.on('message', (message) => listener(message as FromWorker)),

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import type { World } from '../base/world.ts'
 import type { Whereabouts } from '../supervisor/messages.ts'
@@ -40,29 +40,20 @@ function troubleOf(pid: number): string {
 }
 
 /**
- * Does somebody debug a process: is it traced, as by gdb, or is its inspector open on this port? Other systems than Linux do not tell: what a
+ * Does somebody debug a process: is it traced, as by gdb, or has it a thread for its inspector? Other systems than Linux do not tell: what a
  * worker itself says of its inspector is all that is known there.
  */
-export function isTraced(pid: number, inspector: number): boolean {
+export function isTraced(pid: number): boolean {
   const [, tracer = '0'] = /^TracerPid:\t(\d+)$/m.exec(contentOf(`/proc/${pid}/status`)) ?? []
-  return tracer !== '0' || listensOn(pid, inspector)
+  return tracer !== '0' || threadsOf(pid).includes(INSPECTOR)
 }
 
-function listensOn(pid: number, port: number): boolean {
-  const place = `:${port.toString(16).toUpperCase().padStart(4, '0')} `
-  const rows = ['tcp', 'tcp6'].flatMap((kind) => contentOf(`/proc/${pid}/net/${kind}`).split('\n'))
-  const sockets = rows.flatMap((row) => {
-    const [, local = '', , state, , , , , , inode] = row.trim().split(/\s+/)
-    return state === LISTEN && `${local} `.endsWith(place) ? [`socket:[${inode}]`] : []
-  })
-  return sockets.length > 0 && descriptorsOf(pid).some((one) => sockets.includes(one))
-}
+/** What Node calls the thread that listens for debuggers. */
+const INSPECTOR = 'InspectorIo'
 
-/** The state of a socket that listens, in the kernel's tables. */
-const LISTEN = '0A'
-
-function descriptorsOf(pid: number): string[] {
-  return namesIn(`/proc/${pid}/fd`).map((name) => linkAt(`/proc/${pid}/fd/${name}`))
+function threadsOf(pid: number): string[] {
+  const folder = `/proc/${pid}/task`
+  return namesIn(folder).map((thread) => contentOf(`${folder}/${thread}/comm`).trim())
 }
 
 // A process may end between two looks at it
@@ -80,13 +71,5 @@ function namesIn(folder: string): string[] {
     return readdirSync(folder)
   } catch {
     return []
-  }
-}
-
-function linkAt(path: string): string {
-  try {
-    return readlinkSync(path)
-  } catch {
-    return ''
   }
 }
