@@ -129,6 +129,11 @@ export type ServiceEvent =
   | { type: 'roll.started'; generation: number; reason: string }
   | { type: 'roll.ended'; generation: number; took: number }
   | { type: 'roll.failed'; generation: number; took: number }
+  | { type: 'prepare.started'; pid: number }
+  | { type: 'prepare.ended'; pid: number; took: number }
+  | { type: 'prepare.failed'; pid: number; took: number; reason: string }
+  | { type: 'settling.started'; pid: number }
+  | { type: 'settling.ended'; pid: number; took: number; clean: boolean }
   | { type: 'supervisor.listening'; url: string; workers: number }
   | { type: 'supervisor.stopping'; reason: string; grace: number }
   | { type: 'supervisor.forced'; reason: string }

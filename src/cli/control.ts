@@ -11,9 +11,10 @@ import { Observer } from '../supervisor/status.ts'
 export interface ControlSettings {
   /** The module, as it was given. */
   readonly module: string
-  readonly url: string
   /** The path of the socket; `undefined` for the default one, `false` for none. */
   readonly path: string | false | undefined
+  /** The next worker prepares the service once more. */
+  prepare(): void
   readonly emit: Emit
   readonly world: World
 }
@@ -26,12 +27,13 @@ export class ServiceControl {
   #supervisor: Controlled | undefined
 
   constructor(settings: ControlSettings) {
-    const { module, url, world } = settings
+    const { module, world, prepare } = settings
     this.#settings = settings
-    this.#observer = new Observer({ service: module, pid: process.pid, url, world })
+    this.#observer = new Observer({ service: module, pid: process.pid, world })
     this.#control = new Control({
       world,
-      answer: (line) => answer(line, { supervisor: this.#supervisor!, observer: this.#observer }),
+      answer: (line) =>
+        answer(line, { supervisor: this.#supervisor!, observer: this.#observer, prepare }),
     })
   }
 

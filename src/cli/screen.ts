@@ -30,7 +30,7 @@ const TROUBLE = new Set<ServiceEvent['type']>([
 export class Screen {
   readonly #module: string
   readonly #output: WriteStream
-  #url = ''
+  readonly #urls: string[] = []
   #wasReady = false
   /** Which worker it is, where there are several. */
   readonly #slot: number | undefined
@@ -59,7 +59,7 @@ export class Screen {
       case 'service.opening':
         return [`${this.#style('bold', 'steward')} ${this.#module}`, '']
       case 'service.listening':
-        this.#url = event.url
+        this.#urls.push(event.url)
         return []
       case 'service.ready':
         this.#wasReady = true
@@ -203,7 +203,7 @@ export class Screen {
   #ofSupervisor(event: ServiceEvent): string[] | undefined {
     switch (event.type) {
       case 'supervisor.listening': {
-        this.#url = event.url
+        if (this.#urls.push(event.url) > 1) return []
         const count = event.workers === 1 ? '1 worker' : `${event.workers} workers`
         return [`${this.#style('bold', 'steward')} ${this.#module}, ${count}`, '']
       }
@@ -246,7 +246,8 @@ export class Screen {
   }
 
   #ready(took: number): string {
-    return `  ${this.#style(['bold', 'cyan'], this.#url)}   ready in ${time(took)}, Ctrl-C stops it`
+    const urls = this.#urls.map((url) => this.#style(['bold', 'cyan'], url)).join('  ')
+    return `  ${urls}   ready in ${time(took)}, Ctrl-C stops it`
   }
 
   /** What failed, and where: the stack of user code, since nobody else shows it. */

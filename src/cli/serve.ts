@@ -4,25 +4,29 @@ import { describeError, StewardError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
 import { realWorld } from '../base/world.ts'
 import { isActivated } from '../service/activation.ts'
+import { checkExclusive, exclusiveOf } from '../service/exclusive.ts'
 import { leave } from '../service/leaving.ts'
+import { notifyDescriptor } from '../service/notify-descriptor.ts'
 import { settingsOf, type ServeOptions } from '../service/options.ts'
 import { exitCode, guard, serveRun } from '../service/serve.ts'
 import type { Guarded } from '../service/signals.ts'
 import { isStopped } from '../service/starting.ts'
+import { runErrand } from './errand.ts'
 import { exitCodeOf, printFatal, survivePipes, type Form } from './fatal.ts'
 import { stateFolderFor } from '../service/state.ts'
+import { closeInspector, inspectorOf, openInspector, type InspectCommand } from './inspection.ts'
 import { load, type Loaded, type LoadOptions } from './load.ts'
 import { jsonLog } from './log.ts'
 import { Screen } from './screen.ts'
 import { supervise } from './supervise.ts'
-import { supervisionOf, type SupervisionCommand } from './supervision.ts'
+import { watchOf, type WatchCommand } from './watch.ts'
 import { WorkerLink } from './worker.ts'
 
 /** The options of `steward serve`, as they were given. */
-export interface ServeCommand extends LoadOptions, SupervisionCommand {
+export interface ServeCommand extends LoadOptions, InspectCommand, WatchCommand {
   host?: string
   port?: number
-  bind?: string
+  bind?: readonly string[]
   unix?: string
   fd?: number
   tlsCert?: string
@@ -48,6 +52,7 @@ export interface ServeCommand extends LoadOptions, SupervisionCommand {
   healthKeepReady?: boolean
   signalExitCodes?: boolean
   workers?: number
+  notifyFd?: number
   control?: string | false
 }
 
@@ -62,8 +67,8 @@ export async function serveModule(module: string, command: ServeCommand): Promis
     const link = WorkerLink.of(command)
     const log =
       form === 'pretty'
-        ? new Screen(module, process.stdout, link?.place.slot).show
-        : jsonLog(process.stdout, link && { slot: link.place.slot, pid: process.pid })
+        ? new Screen(module, process.stdout, link?.slot).show
+        : jsonLog(process.stdout, link?.name)
     unserved.link = link
     if (command.workers === undefined || link) {
       await serveHere(module, command, { where, log, link, unserved })
@@ -87,17 +92,24 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
   const { where, log, link, unserved } = here
   if (typeof command.control === 'string' && !link) throw uncontrolled(command.control)
   const tls = tlsOf(command)
+  const on = link ? both(log, link.follow) : readyAt(command, log)
+  const inspect = link ? link.place.inspect : inspectorOf(command, process)
+  if (inspect) openInspector(inspect)
   const loaded = await load(module, command)
   if (unserved.isEnding) return
-  const on: Emit = link ? (event) => (log(event), link.follow(event)) : log
-  const place = link ? { fd: link.place.fd } : where
   const options = {
-    ...optionsOf(command, place, loaded),
+    ...optionsOf(command, where, loaded),
     state: command.state ?? stateFolderFor(module, process.env),
     ...tls,
     on,
   }
-  link?.loaded(settingsOf(loaded.definition, options).gracefulTimeout)
+  if (link?.place.errand) {
+    const code = await runErrand(link.place.errand, loaded.definition, { serve: options, emit: on })
+    link.end(code === 0)
+    return leave(code, NOWHERE)
+  }
+  if (link && !(await mayGoOn(link, loaded, options))) return leave(0, NOWHERE)
+  if (unserved.isEnding) return
   const removePid = command.pid === undefined || link ? undefined : writePid(command.pid)
   try {
     const running = await serveRun(
@@ -113,6 +125,36 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
   }
 }
 
+function both(one: Emit, other: Emit): Emit {
+  return (event) => {
+    one(event)
+    other(event)
+  }
+}
+
+/** Where s6 waits for the service, it is told as well. @throws `ERR_BAD_OPTION` */
+function readyAt({ notifyFd }: ServeCommand, log: Emit): Emit {
+  return notifyFd === undefined ? log : both(log, notifyDescriptor(notifyFd, log))
+}
+
+/** What its supervisor has to know of a worker that is loaded. Is it this one that is to go on? */
+async function mayGoOn(
+  link: WorkerLink,
+  { definition, port }: Loaded,
+  options: ServeOptions,
+): Promise<boolean> {
+  const { workers, defaultPort } = link.place
+  const exclusive = exclusiveOf(definition)
+  checkExclusive(exclusive, workers)
+  if (defaultPort !== undefined && port !== undefined && port !== defaultPort) {
+    link.elsewhere(port)
+    return false
+  }
+  const { gracefulTimeout: grace } = settingsOf(definition, options)
+  await link.loaded({ grace, prepares: definition.prepares, exclusive })
+  return true
+}
+
 function uncontrolled(path: string): StewardError {
   const message = `Cannot open the control socket "${path}": only a service with --workers is controlled; give --workers as well`
   return new StewardError('ERR_BAD_OPTION', message)
@@ -125,12 +167,25 @@ async function superviseHere(
   { where, emit }: { where: Place; emit: Emit },
 ): Promise<void> {
   const { workers, gracefulTimeout, signalExitCodes, control } = command
-  const supervision = supervisionOf(command)
+  const watch = watchOf(command)
   const removePid = command.pid === undefined ? undefined : writePid(command.pid)
   try {
     const { tls } = tlsOf(command)
     const serve = { ...where, ...given({ gracefulTimeout, tls, signalExitCodes }) }
-    await supervise({ workers: workers!, serve, emit, module, control, supervision })
+    const isPlaced = isElsewhere(where)
+    const inspect = inspectorOf(command, process)
+    const told = readyAt(command, emit)
+    closeInspector()
+    await supervise({
+      workers: workers!,
+      serve,
+      isPlaced,
+      watch,
+      inspect,
+      emit: told,
+      module,
+      control,
+    })
   } finally {
     removePid?.()
   }
@@ -169,41 +224,11 @@ class Unserved implements Guarded {
 
 const NOWHERE = { emit: () => {}, world: realWorld }
 
-type Place = Pick<ServeOptions, 'host' | 'port' | 'unix' | 'fd'>
+type Place = Pick<ServeOptions, 'host' | 'port' | 'unix' | 'fd' | 'bind'>
 
-/** Where to listen: one place, said in one way. @throws `ERR_BAD_OPTION` */
+/** Where to listen, of what was given. */
 function placeOf({ host, port, bind, unix, fd }: ServeCommand): Place {
-  const place = { ...(host === undefined ? {} : { host }), ...(port === undefined ? {} : { port }) }
-  const named = [
-    Object.keys(place).length > 0,
-    bind !== undefined,
-    unix !== undefined,
-    fd !== undefined,
-  ].filter(Boolean)
-  if (named.length > 1) {
-    throw new StewardError(
-      'ERR_BAD_OPTION',
-      'Cannot listen in several places: give one of --host and --port, --bind, --unix, --fd',
-    )
-  }
-  if (unix !== undefined) return { unix }
-  if (fd !== undefined) return { fd }
-  return bind === undefined ? place : parseBind(bind)
-}
-
-function parseBind(bind: string): Place {
-  const [, unix] = /^unix:(?:\/\/)?(.+)$/.exec(bind) ?? []
-  if (unix !== undefined) return { unix }
-  const [, fd] = /^fd:\/\/(\d+)$/.exec(bind) ?? []
-  if (fd !== undefined) return { fd: Number(fd) }
-  const [, host, port] = /^(?:\[?([^\]]*?)\]?:)?(\d+)$/.exec(bind) ?? []
-  if (port !== undefined && Number(port) <= 65_535) {
-    return { port: Number(port), ...(host ? { host } : {}) }
-  }
-  throw new StewardError(
-    'ERR_BAD_OPTION',
-    `Cannot listen on --bind "${bind}": give host:port, unix:path or fd://number`,
-  )
+  return given({ host, port, bind, unix, fd })
 }
 
 /** TLS, when its two files are given. @throws `ERR_BAD_OPTION` when one of them is missing */
@@ -224,9 +249,7 @@ function tlsOf({ tlsCert, tlsKey, tlsCa }: ServeCommand): Pick<ServeOptions, 'tl
 
 function optionsOf(command: ServeCommand, where: Place, { port }: Loaded): ServeOptions {
   const { gracefulTimeout, drainDelay, drainQuiet, refuse, http2, keepAlive } = command
-  const isElsewhere =
-    Object.keys(where).length > 0 || process.env['PORT'] !== undefined || isActivated(process)
-  const own = port === undefined || isElsewhere ? {} : { port }
+  const own = port === undefined || isElsewhere(where) ? {} : { port }
   return {
     ...own,
     ...where,
@@ -236,6 +259,12 @@ function optionsOf(command: ServeCommand, where: Place, { port }: Loaded): Serve
     watchdog: command.watchdog,
     signalExitCodes: command.signalExitCodes ?? false,
   }
+}
+
+/** Has somebody named the place to listen on, so that the service's own port does not count? */
+function isElsewhere(where: Place): boolean {
+  const isNamed = Object.keys(where).length > 0 || process.env['PORT'] !== undefined
+  return isNamed || isActivated(process)
 }
 
 function limitsOf(command: ServeCommand): NonNullable<ServeOptions['limits']> {

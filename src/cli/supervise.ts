@@ -1,21 +1,22 @@
-import { spawn } from 'node:child_process'
-import type { Duplex } from 'node:stream'
 import { milliseconds } from '../base/deadline.ts'
-import { StewardError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
 import { realWorld, type Release } from '../base/world.ts'
-import type { Binding } from '../http/binding.ts'
 import { leave } from '../service/leaving.ts'
 import { Notifier, takeNotifySettings } from '../service/notify.ts'
 import type { ServeOptions } from '../service/options.ts'
-import { bindPlace, exitCode, guard } from '../service/serve.ts'
+import { DEFAULT_PORT } from '../service/places.ts'
+import { exitCode, guard } from '../service/serve.ts'
 import { onSignal, type Guarded } from '../service/signals.ts'
-import { WORKER_VARIABLE, type FromWorker, type WorkerPlace } from '../supervisor/messages.ts'
+import type { InspectorPlace } from '../supervisor/messages.ts'
 import { Supervisor, type System } from '../supervisor/supervisor.ts'
 import type { Child } from '../supervisor/worker.ts'
+import { Admission } from './admission.ts'
 import { ServiceControl } from './control.ts'
-import { beatFor, type Supervision } from './supervision.ts'
-import { askWhereabouts, isTraced } from './whereabouts.ts'
+import { Inspectors } from './inspection.ts'
+import { spawnWorker } from './processes.ts'
+import { Settlement } from './settlement.ts'
+import { Sockets } from './sockets.ts'
+import { beatFor, type Watch } from './watch.ts'
 
 /** How long a stop may take where nothing is said, in milliseconds: what `service()` has by default. */
 const GRACE = 25_000
@@ -25,80 +26,150 @@ export interface SuperviseOptions {
   readonly workers: number
   /** Where to listen, how long a stop may take, and with which codes to exit; its other fields are the workers' own. */
   readonly serve: ServeOptions
+  /** Did anybody name a place? Else the service may, when it is loaded. */
+  readonly isPlaced: boolean
+  /** How workers are watched: a step of a start may take as long as it likes where it can be looked into. */
+  readonly watch: Watch
+  /** Where the first worker opens its inspector; the others have the ports after it. */
+  readonly inspect: InspectorPlace | undefined
   readonly emit: Emit
   /** The module, as it was given. */
   readonly module: string
   /** Where its control socket is; `undefined` for the default place, `false` for none. */
   readonly control: string | false | undefined
-  readonly supervision: Supervision
 }
 
 /**
- * Runs workers on one listening socket until a signal stops them, and sets the exit code. Nothing of the app is loaded here.
+ * Runs workers on the same listening sockets until a signal stops them, and sets the exit code. Nothing of the app is loaded here.
  *
  * @throws `ERR_LISTEN`, `ERR_BAD_OPTION`, both before any worker is started
  */
 export async function supervise(options: SuperviseOptions): Promise<void> {
-  const { workers, serve, emit } = options
-  const { binding, warnings } = await bindPlace(serve)
-  for (const message of warnings) emit({ type: 'warning', message })
-  const fd = descriptorOf(binding)
-  const grace = serve.gracefulTimeout === undefined ? GRACE : milliseconds(serve.gracefulTimeout)
-  const { module, control: path } = options
-  const plain = binding.describe()
-  const url = serve.tls ? plain.replace(/^http:/, 'https:') : plain
-  const control = new ServiceControl({ module, url, path, emit, world: realWorld })
-  const notify = notifying(emit)
-  const tell: Emit = (event) => (control.follow(event), notify(event))
-  const { boot, hang, recycling, watchdog } = options.supervision
-  const beat = beatFor(hang)
-  const system: System = {
-    world: realWorld,
-    spawn: (place) => spawnWorker({ ...place, fd, beat }, { watchdog }),
-    release: () => void binding.release(),
-  }
-  const supervisor = new Supervisor(system, { workers, emit: tell, boot, grace, hang, recycling })
-  const closeControl = await openControl(control, supervisor, binding)
-  const release = follow(supervisor)
-  tell({ type: 'supervisor.listening', url, workers })
-  supervisor.start()
-  const { code } = await supervisor.closed
-  const asked = release()
-  closeControl()
-  leave(code || exitCode(asked ?? '', serve), { emit, world: realWorld })
+  const { serve, emit } = options
+  const sockets = await (options.isPlaced ? Sockets.bind(serve) : Sockets.bindDefault(serve))
+  for (const message of sockets.warnings) emit({ type: 'warning', message })
+  const supervision = new Supervision(sockets, options)
+  const code = await supervision.run()
+  leave(code, { emit, world: realWorld })
 }
 
-async function openControl(
-  control: ServiceControl,
-  supervisor: Supervisor,
-  binding: Binding,
-): Promise<Release> {
+/** A supervisor, and what goes on around it in this process. */
+class Supervision {
+  readonly #options: SuperviseOptions
+  readonly #sockets: Sockets
+  readonly #control: ServiceControl
+  readonly #settlement: Settlement
+  readonly #admission: Admission
+  readonly #supervisor: Supervisor
+  readonly #inspectors: Inspectors | undefined
+  readonly #notifier: Notifier | undefined
+  readonly #tell: Emit
+
+  constructor(sockets: Sockets, options: SuperviseOptions) {
+    const { workers, serve, emit, module, control: path, inspect } = options
+    this.#options = options
+    this.#sockets = sockets
+    const grace = serve.gracefulTimeout === undefined ? GRACE : milliseconds(serve.gracefulTimeout)
+    this.#inspectors = inspect && new Inspectors(inspect)
+    this.#notifier = notifierOf(emit)
+    this.#tell = (event) => {
+      if (event.type === 'worker.ready') reveal(sockets, emit)
+      this.#control.follow(event)
+      this.#settlement.follow(event)
+      emit(event)
+      this.#inspectors?.follow(event)
+      this.#notifier?.follow(event)
+    }
+    this.#settlement = new Settlement({
+      spawn: () => this.#errand('settle'),
+      emit: this.#tell,
+      grace,
+    })
+    this.#admission = new Admission({
+      sockets,
+      settlement: this.#settlement,
+      emit: this.#tell,
+      spawn: () => this.#errand('prepare'),
+      listening: () => this.#listening(),
+      progress: () => this.#notifier?.progress(),
+    })
+    const prepare = (): void => this.#admission.again()
+    this.#control = new ServiceControl({ module, path, emit, prepare, world: realWorld })
+    const boot = inspect ? Infinity : options.watch.boot
+    const limits = { ...options.watch, boot, grace }
+    this.#supervisor = new Supervisor(this.#system(), { workers, emit: this.#tell, ...limits })
+  }
+
+  /** Resolves when the last process is gone, with the exit code. @throws what stands in the way of the start */
+  async run(): Promise<number> {
+    const supervisor = this.#supervisor
+    const closeControl = await this.#openControl()
+    const release = follow(supervisor, this.#settlement)
+    // A place that was named is certain
+    if (this.#options.isPlaced) this.#admission.checkPlace()
+    supervisor.start()
+    const { code } = await supervisor.closed
+    await this.#settlement.run(supervisor.stopTook)
+    const asked = release()
+    closeControl()
+    const { trouble } = this.#admission
+    if (trouble !== undefined) throw trouble
+    return code || exitCode(asked ?? '', this.#options.serve)
+  }
+
+  #system(): System {
+    return {
+      world: realWorld,
+      spawn: (place) => {
+        const { listen } = this.#sockets
+        const open = this.#admission.isCertain ? {} : { defaultPort: DEFAULT_PORT }
+        const inspect = this.#inspectors?.free(place.slot)
+        const beat = beatFor(this.#options.watch.hang)
+        const whole = { ...place, ...open, ...(inspect && { inspect }), listen, beat }
+        const child = this.#admission.of(spawnWorker(whole, this.#options.watch))
+        this.#inspectors?.started(place.slot, child)
+        return child
+      },
+      release: () => void this.#sockets.release(),
+    }
+  }
+
+  #errand(errand: 'prepare' | 'settle'): Child {
+    const place = { slot: 0, generation: 0, workers: 1, listen: [], errand }
+    return spawnWorker(place, { watchdog: false })
+  }
+
+  #listening(): void {
+    const { workers } = this.#options
+    for (const url of this.#sockets.urls) this.#tell({ type: 'supervisor.listening', url, workers })
+  }
+
+  async #openControl(): Promise<Release> {
+    try {
+      return await this.#control.open(this.#supervisor)
+    } catch (error) {
+      await this.#sockets.release()
+      throw error
+    }
+  }
+}
+
+function reveal(sockets: Sockets, emit: Emit): void {
   try {
-    return await control.open(supervisor)
+    sockets.reveal()
   } catch (error) {
-    await binding.release()
-    throw error
+    emit({ type: 'error', message: 'A Unix socket could not be put in its place', error })
   }
-}
-
-function descriptorOf(binding: Binding): number {
-  const fd = binding.fd()
-  if (fd !== undefined) return fd
-  void binding.release()
-  throw new StewardError(
-    'ERR_BAD_OPTION',
-    'Cannot share a Unix socket between workers: give --host and --port, or pass a socket that listens with --fd',
-  )
 }
 
 /**
  * The process's signals: HUP replaces the workers, unless a terminal sends it. What it returns ends that, and gives the signal that
  * asked the process to end.
  */
-function follow(supervisor: Supervisor): () => string | undefined {
+function follow(supervisor: Supervisor, settlement: Settlement): () => string | undefined {
   const guarded: Guarded = {
     stop: (reason) => supervisor.stop(reason),
-    force: (reason) => supervisor.force(reason),
+    force: (reason) => (supervisor.force(reason), settlement.kill()),
     fail: (error) => supervisor.fail(error),
     ...(process.stdin.isTTY ? {} : { reload: (reason: string) => supervisor.restart(reason) }),
   }
@@ -118,73 +189,9 @@ function follow(supervisor: Supervisor): () => string | undefined {
   }
 }
 
-/** systemd hears of the service, which is ready with its first worker, from its main process alone. */
-function notifying(emit: Emit): Emit {
+/** systemd hears of the service from its main process alone. */
+function notifierOf(emit: Emit): Notifier | undefined {
   const settings = takeNotifySettings(process)
-  if (!settings) return emit
   const warn = (message: string): void => emit({ type: 'warning', message })
-  const notifier = new Notifier(settings, { warn, world: realWorld })
-  let isReady = false
-  return (event) => {
-    emit(event)
-    if (event.type === 'supervisor.listening') {
-      notifier.follow({ type: 'service.listening', url: event.url })
-    }
-    if (event.type === 'worker.ready' && !isReady) {
-      isReady = true
-      notifier.follow({ type: 'service.ready', took: event.took })
-    }
-    if (event.type === 'supervisor.stopping') {
-      notifier.follow({ type: 'service.stopping', reason: event.reason, grace: event.grace })
-    }
-  }
-}
-
-/** A worker is the same command again, in a process group of its own, with the socket behind its channel. */
-function spawnWorker(
-  place: Omit<WorkerPlace, 'stack'>,
-  { watchdog }: { watchdog: boolean },
-): Child {
-  const [, program = '', ...args] = process.argv
-  const inherited: WorkerPlace = { ...place, fd: 4, stack: 5 }
-  const child = spawn(process.execPath, [...process.execArgv, program, ...args], {
-    detached: true,
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc', place.fd, 'pipe'],
-    env: { ...process.env, [WORKER_VARIABLE]: JSON.stringify(inherited) },
-  })
-  const { pid } = child
-  const pipe = child.stdio[inherited.stack] as Duplex | undefined
-  // A worker that has ended does not read
-  pipe?.on('error', () => {})
-  return {
-    pid: pid ?? 0,
-    whereabouts: async () =>
-      watchdog && pipe && pid !== undefined
-        ? askWhereabouts(pipe, { pid, world: realWorld })
-        : { trouble: 'there is no thread that could tell (--no-watchdog)' },
-    isTraced: () => pid !== undefined && isTraced(pid),
-    send: (message) => void (child.connected && child.send(message, () => {})),
-    kill: () => killGroup(pid),
-    onMessage: (listener) => void child.on('message', (message) => listener(message as FromWorker)),
-    onExit(listener) {
-      child.on('error', (error) => {
-        // Only without a process is that its end
-        if (pid === undefined) listener({ code: 1, signal: null, error: error.message })
-      })
-      child.once('exit', (code, signal) => {
-        // What it has spawned goes with it
-        killGroup(pid)
-        listener({ code, signal })
-      })
-    },
-  }
-}
-
-function killGroup(pid: number | undefined): void {
-  if (pid === undefined) return
-  try {
-    process.kill(-pid, 'SIGKILL')
-  } catch {
-    // Nobody is left in it
-  }
+  return settings && new Notifier(settings, { warn, world: realWorld })
 }

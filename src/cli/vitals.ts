@@ -9,6 +9,9 @@ const EVERY = 100
 /** Of how many samples a percentile is taken, about. */
 const SAMPLES = 100
 
+/** Of a service without an app, which listens nowhere. */
+const NOTHING = { served: 0, connections: 0, underWay: 0, oldest: 0 }
+
 /** How this process does: measured between two beats. Samples until the process ends. */
 export class Vitals {
   readonly #delays = monitorEventLoopDelay({ resolution: EVERY })
@@ -22,7 +25,7 @@ export class Vitals {
   /** What is told of a run at this moment. */
   beat({ load }: ServiceRun): Extract<FromWorker, { t: 'beat' }> {
     const { heapUsed: heap, rss } = process.memoryUsage()
-    const figures = { ...load, busy: this.#busy(), delay: this.#delay(), heap, rss }
+    const figures = { ...(load ?? NOTHING), busy: this.#busy(), delay: this.#delay(), heap, rss }
     return { t: 'beat', figures, inspected: inspectorUrl() !== undefined }
   }
 

@@ -7,11 +7,17 @@ import type { ServiceRun } from '../service/run.ts'
 import type { AsWorker } from '../service/serve.ts'
 import type { Guarded } from '../service/signals.ts'
 import type { StopManner } from '../service/settings.ts'
-import { WORKER_VARIABLE, type FromWorker, type StopKind, type ToWorker, type WorkerPlace } from '../supervisor/messages.ts' // oxfmt-ignore
+import {
+  WORKER_VARIABLE, type FromWorker, type InheritedSocket, type LoadedService, type StopKind, type ToWorker, type WorkerPlace,
+} from '../supervisor/messages.ts' // oxfmt-ignore
+import { openInspector } from './inspection.ts'
 import { Vitals } from './vitals.ts'
 
 /** How long an idle connection was promised to be kept, where nothing else was said, in milliseconds. */
 const KEEP_ALIVE = 75_000
+
+/** How long an idle connection is kept where the next worker waits for the end of this one, in milliseconds. */
+const SHORT_IDLE = 100
 
 /** How much of an error's message is told, in characters: all of it is in the log. */
 const LONGEST_REASON = 500
@@ -23,6 +29,7 @@ export class WorkerLink implements AsWorker {
   #run: ServiceRun | undefined
   /** Ends the beats. */
   #silence: Release = () => {}
+  readonly #admitted = Promise.withResolvers<void>()
   /** Was it the supervisor that asked it to stop? */
   #asked = false
 
@@ -32,8 +39,8 @@ export class WorkerLink implements AsWorker {
     this.#keepAlive = keepAlive === undefined ? KEEP_ALIVE : milliseconds(keepAlive)
     process.on('message', (message) => this.#hear(message as ToWorker))
     process.once('disconnect', this.#orphaned)
-    // What never ends by itself must not look alive because of it
-    process.channel?.unref()
+    // What never ends by itself must not look alive because of it; an errand that waits for nothing is not done
+    if (place.errand === undefined) process.channel?.unref()
   }
 
   /** The link of this process, when a supervisor has started it; `undefined` otherwise. Once: its children are no workers. */
@@ -44,9 +51,28 @@ export class WorkerLink implements AsWorker {
     return new WorkerLink(JSON.parse(place) as WorkerPlace, options)
   }
 
-  /** The module is loaded: only now is it known how long a stop may take, in milliseconds. */
-  loaded(grace: number): void {
-    this.#send({ t: 'loaded', grace })
+  /** Which worker it is; `undefined` for a process that does one thing in the place of serving. */
+  get slot(): number | undefined {
+    return this.place.errand === undefined ? this.place.slot : undefined
+  }
+
+  /** What each of its log lines says about where it comes from. */
+  get name(): { slot?: number; errand?: string; pid: number } {
+    const { slot, errand } = this.place
+    return { ...(errand === undefined ? { slot } : { errand }), pid: process.pid }
+  }
+
+  /** The module is loaded. Resolves when it may open what it holds: never, where the supervisor would rather have it stop. */
+  loaded(service: LoadedService): Promise<void> {
+    this.#send({ t: 'loaded', ...service })
+    // With nothing open yet, it is all that there is to wait for
+    process.channel?.ref()
+    return this.#admitted.promise
+  }
+
+  /** The module names another port than the one that would be listened on: the next process is to listen there. */
+  elsewhere(port: number): void {
+    this.#send({ t: 'elsewhere', port })
   }
 
   /** Tells the supervisor how it goes. */
@@ -55,19 +81,25 @@ export class WorkerLink implements AsWorker {
       case 'resource.opened':
       case 'hook.ended':
         return this.#send({ t: 'progress' })
+      case 'journal.opened':
+        return this.#send({ t: 'journal', folder: event.folder })
       case 'service.ready':
         return this.#send({ t: 'ready' })
       case 'service.stopping':
         return this.#asked ? undefined : this.#send({ t: 'dying', reason: event.reason })
       case 'service.closed':
-        return this.#end(event.clean)
+        return this.end(event.clean)
       default:
         return undefined
     }
   }
 
+  get sockets(): readonly InheritedSocket[] {
+    return this.place.listen
+  }
+
   get questions(): number {
-    return this.place.stack
+    return this.place.questions!
   }
 
   /** A first signal asks to be replaced, as long as there is somebody who would do it; a second one forces. */
@@ -89,7 +121,7 @@ export class WorkerLink implements AsWorker {
     const vitals = new Vitals()
     const beat = (): void => {
       this.#send(vitals.beat(run))
-      this.#silence = realWorld.timer(this.place.beat, beat, 'idle')
+      this.#silence = realWorld.timer(this.place.beat!, beat, 'idle')
     }
     beat()
   }
@@ -101,9 +133,16 @@ export class WorkerLink implements AsWorker {
   }
 
   #hear(message: ToWorker): void {
+    if (message.t === 'go') return this.#go()
+    if (message.t === 'inspect') return openInspector(message)
     this.#asked = true
     if (message.t === 'force') this.#force(message.reason)
     else this.#stop(message.reason, this.#mannerOf(message.kind))
+  }
+
+  #go(): void {
+    process.channel?.unref()
+    this.#admitted.resolve()
   }
 
   /** Until it has started there is nothing to drain: a signal of its own reaches every part of a start. */
@@ -120,6 +159,8 @@ export class WorkerLink implements AsWorker {
   /** Where others serve on, a connection is kept as long as it was promised, and nobody has to look away. */
   #mannerOf(kind: StopKind): StopManner {
     if (kind === 'stop') return {}
+    // Somebody waits: with every connection that is kept, clients wait as well
+    if (kind === 'handover') return { idle: SHORT_IDLE, drainDelay: 0, staysReady: true }
     return { idle: this.#keepAlive, drainDelay: 0, staysReady: true }
   }
 
@@ -129,7 +170,8 @@ export class WorkerLink implements AsWorker {
     this.#stop('its supervisor is gone', { drainDelay: 0 })
   }
 
-  #end(clean: boolean): void {
+  /** What it was started for is over: it ends. */
+  end(clean: boolean): void {
     this.#silence()
     this.#send({ t: 'closed', clean })
     process.off('disconnect', this.#orphaned)

@@ -1,13 +1,14 @@
 import { realWorld } from '../base/world.ts'
-import { bind, type Binding, type BindTarget } from '../http/binding.ts'
+import { bindAll, releaseAll, type Binding, type BindTarget } from '../http/binding.ts'
 import { Certificate } from '../http/certificates.ts'
 import { activate } from './activation.ts'
 import { leave } from './leaving.ts'
 import { Notifier, takeNotifySettings } from './notify.ts'
 import {
-  checkServeOptions, checkStartOptions, placeOf, settingsOf, warningOf, type ServeOptions, type StartOptions,
+  checkServeOptions, checkStartOptions, settingsOf, warningOf, type ServeOptions, type StartOptions,
 } from './options.ts' // oxfmt-ignore
 import { warnOfOrphans } from './orphans.ts'
+import { placesOf } from './places.ts'
 import { problemPrinter } from './problems.ts'
 import { ServiceRun } from './run.ts'
 import type { RunSettings } from './settings.ts'
@@ -43,6 +44,8 @@ export async function serve(
 
 /** What a worker of a supervisor does otherwise than a process by itself. */
 export interface AsWorker {
+  /** It listens on the sockets of its supervisor, which has had `prepare` run. */
+  readonly sockets: readonly BindTarget[]
   /** What its signals, and errors that nobody caught, are told to in the place of the run. */
   guardedFor(run: ServiceRun): Guarded
   /** The descriptor on which its watchdog is asked where the main thread is. */
@@ -88,39 +91,42 @@ class Serving {
   readonly #settings: RunSettings
   readonly #run: ServiceRun
   readonly #guarded: Guarded
-  readonly #questions: number | undefined
   readonly #signals: boolean
+  readonly #asWorker: AsWorker | undefined
   #watchdog: Watchdog | undefined
 
   constructor(
     definition: ServiceDefinition,
     options: ServeOptions,
-    { tls, asWorker }: { tls?: Certificate | undefined; asWorker?: AsWorker | undefined },
+    { tls, asWorker }: { tls: Certificate | undefined; asWorker: AsWorker | undefined },
   ) {
+    this.#asWorker = asWorker
     this.#options = { ...options, on: options.on ?? problemPrinter() }
     const settings = settingsOf(definition, this.#options)
     const state = settings.state ?? stateFolderFor(process.argv[1] ?? '.', process.env)
-    this.#settings = { ...settings, state, http: { ...settings.http, tls } }
+    const isPrepared = asWorker !== undefined
+    this.#settings = { ...settings, state, isPrepared, http: { ...settings.http, tls } }
     this.#run = new ServiceRun(definition, this.#settings)
     this.#guarded = asWorker?.guardedFor(this.#run) ?? this.#run
-    this.#questions = asWorker?.questions
     this.#signals = options.signals ?? true
   }
 
   async start(): Promise<ServiceRun> {
-    const { target, warnings } = activate(placeOf(this.#options), process)
+    const { targets, warnings } = this.#asWorker
+      ? { targets: this.#asWorker.sockets, warnings: [] }
+      : activate(placesOf(this.#options), process)
     if (this.#signals) this.#takeProcess()
     const shortened = warningOf(this.#settings)
     const all = shortened === undefined ? warnings : [...warnings, shortened]
     for (const message of all) this.#run.emit({ type: 'warning', message })
-    let binding: Binding | undefined
+    let bindings: readonly Binding[] = []
     try {
-      binding = await bindTo(target)
+      bindings = await bindAll(targets)
       await this.#watch()
       followSignal(this.#run, this.#options.signal)
-      await this.#run.start(binding)
+      await this.#run.start(bindings)
     } catch (error) {
-      await binding?.release()
+      await releaseAll(bindings)
       // Whoever called hears of it; only when the process was asked to end, it ends now
       this.#end({ failed: !isStopped(error), started: false })
       throw error
@@ -146,7 +152,8 @@ class Serving {
     const { emit, events } = this.#run
     const grace = this.#settings.gracefulTimeout
     const message = 'The watchdog has died; stops are still bounded by the main thread'
-    const limits = { grace, reserve: reserveOf(grace), questions: this.#questions }
+    const questions = this.#asWorker?.questions
+    const limits = { grace, reserve: reserveOf(grace), questions }
     const watchdog = startWatchdog(limits, (error) => emit({ type: 'error', message, error }))
     events.on(({ type }) => {
       if (type === 'service.stopping') watchdog.stopping()
@@ -183,25 +190,10 @@ function followSignal(run: ServiceRun, signal: AbortSignal | undefined): void {
   void run.closed.then(() => signal.removeEventListener('abort', stop))
 }
 
-/** Takes the place that the options name, or the default. @throws `ERR_LISTEN`, `ERR_BAD_OPTION` */
-export async function bindPlace(
+/** Takes the places that the options name, or the default. @throws `ERR_LISTEN`, `ERR_BAD_OPTION` */
+export async function bindPlaces(
   options: ServeOptions,
-): Promise<{ binding: Binding; warnings: readonly string[] }> {
-  const { target, warnings } = activate(placeOf(options), process)
-  return { binding: await bindTo(target), warnings }
-}
-
-/** All interfaces are one dual-stack socket; where a machine has no IPv6, all of IPv4. */
-async function bindTo(target: BindTarget): Promise<Binding> {
-  try {
-    return await bind(target)
-  } catch (error) {
-    const { code } = ((error as Error).cause ?? {}) as { code?: string }
-    const noIpv6 =
-      'host' in target &&
-      target.host === '::' &&
-      (code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL')
-    if (!noIpv6) throw error
-    return bind({ ...target, host: '0.0.0.0' })
-  }
+): Promise<{ bindings: readonly Binding[]; warnings: readonly string[] }> {
+  const { targets, warnings } = activate(placesOf(options), process)
+  return { bindings: await bindAll(targets), warnings }
 }

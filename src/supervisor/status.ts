@@ -32,7 +32,10 @@ export interface Status {
   readonly service: string
   /** The supervisor's. */
   readonly pid: number
+  /** Where it listens first of all; empty until that is known. */
   readonly url: string
+  /** Everywhere it listens. */
+  readonly urls: readonly string[]
   readonly state: 'starting' | 'running' | 'stopping' | 'closed'
   /** When the supervisor was started, as ISO 8601. */
   readonly since: string
@@ -67,7 +70,6 @@ interface Observed extends OfWorker {
 export interface ObserverOptions {
   readonly service: string
   readonly pid: number
-  readonly url: string
   readonly world: World
 }
 
@@ -77,6 +79,7 @@ export class Observer {
   readonly #since: number
   readonly #workers = new Map<number, Observed>()
   readonly #deaths = new Map<number, number>()
+  readonly #urls: string[] = []
   readonly #waiting = new Set<(result: RollResult) => void>()
   #state: Status['state'] = 'starting'
   #generation = 1
@@ -98,12 +101,13 @@ export class Observer {
   /** Everything, at this moment. */
   status(target: number, measured: readonly Measured[]): Status {
     const figures = new Map(measured.map((one) => [one.pid, one.figures]))
-    const { service, pid, url } = this.#options
+    const { service, pid } = this.#options
     const age = this.#ageOf(this.#since)
     return {
       service,
       pid,
-      url,
+      url: this.#urls[0] ?? '',
+      urls: [...this.#urls],
       state: this.#state,
       since: new Date(Date.now() - age).toISOString(),
       age,
@@ -131,6 +135,9 @@ export class Observer {
 
   #followService(event: ServiceEvent): void {
     switch (event.type) {
+      case 'supervisor.listening':
+        this.#urls.push(event.url)
+        return
       case 'roll.started':
         this.#generation = event.generation
         this.#roll = { generation: event.generation, since: this.#options.world.now() }

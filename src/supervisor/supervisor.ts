@@ -9,8 +9,8 @@ import { Worker, type Child, type Exit, type Killing, type WorkerLimits, type Wo
 /** What a supervisor needs of the operating system. */
 export interface System {
   readonly world: World
-  /** Starts the process of a worker. */
-  spawn(place: { slot: number; generation: number }): Child
+  /** Starts the process of a worker, one of so many. */
+  spawn(place: { slot: number; generation: number; workers: number }): Child
   /** Gives up the listening socket: what the workers hold of it is all that is left. */
   release(): void
 }
@@ -91,6 +91,11 @@ export class Supervisor implements WorkerListener {
     return this.#slots.flatMap(({ workers }) => [...workers])
   }
 
+  /** How long its stop has taken so far, in milliseconds; 0 before it. */
+  get stopTook(): number {
+    return this.#stopped === 0 ? 0 : this.#system.world.now() - this.#stopped
+  }
+
   /** Resolves when the last worker is gone, after a stop or a failed start. */
   get closed(): Promise<SupervisorReport> {
     return this.#closed.promise
@@ -110,15 +115,21 @@ export class Supervisor implements WorkerListener {
     this.#look()
   }
 
-  /** From now on there are so many workers; at least one. */
-  scale(workers: number): void {
+  /** From now on there are so many workers; at least one. Gives why not, if it is refused. */
+  scale(workers: number): string | undefined {
+    const [name] = this.#exclusive
+    if (name !== undefined && workers > 1) {
+      return `Cannot scale to ${workers} workers: "${name}" is exclusive, only one process may hold it`
+    }
     this.#target = Math.max(1, workers)
     this.#look()
+    return undefined
   }
 
-  /** One more, or one fewer. */
+  /** One more, or one fewer. What is refused is told as a warning. */
   scaleBy(change: 1 | -1): void {
-    this.scale(this.#target + change)
+    const message = this.scale(this.#target + change)
+    if (message !== undefined) this.#options.emit({ type: 'warning', message })
   }
 
   /** Stops all workers, in order. A second call does nothing. */
@@ -149,6 +160,12 @@ export class Supervisor implements WorkerListener {
     this.#code = 1
     this.#options.emit({ type: 'error', message: 'The supervisor has failed', error })
     this.stop('failure')
+  }
+
+  loaded(worker: Worker): void {
+    // It was scaled before anybody knew that it must not be
+    if (worker.exclusive.length > 0 && this.#target > 1) this.#unscale()
+    this.#look()
   }
 
   ready(worker: Worker): void {
@@ -251,6 +268,18 @@ export class Supervisor implements WorkerListener {
     else this.#options.emit({ type: 'roll.failed', generation, took })
   }
 
+  /** What only one process may hold, as the workers say that live. */
+  get #exclusive(): readonly string[] {
+    return this.workers.find(({ exclusive }) => exclusive.length > 0)?.exclusive ?? []
+  }
+
+  #unscale(): void {
+    const target = this.#target
+    this.#target = 1
+    const message = `There is one worker and not ${target}: "${this.#exclusive[0]}" is exclusive, only one process may hold it`
+    this.#options.emit({ type: 'warning', message })
+  }
+
   /** Compares what should be with what is. */
   #look(): void {
     if (this.#state === 'closed') return
@@ -263,7 +292,18 @@ export class Supervisor implements WorkerListener {
       if (index >= wanted) this.#empty(slot)
       else if (!slot.waits && ![...slot.workers].some(isAlive)) this.#start(index)
     }
+    for (const worker of this.workers) if (worker.isWaiting) this.#lookAtLoaded(worker)
     this.#replace()
+  }
+
+  /** What is loaded may open what it holds; what only one process may hold, when every other one is gone (R21). */
+  #lookAtLoaded(worker: Worker): void {
+    const others = worker.exclusive.length > 0 ? this.workers.filter((one) => one !== worker) : []
+    if (others.length === 0) return worker.go()
+    for (const other of others) {
+      other.killHung()
+      this.#stop(other, 'handover', 'a newer one waits for its end')
+    }
   }
 
   #lookForEnd(): void {
@@ -290,7 +330,7 @@ export class Supervisor implements WorkerListener {
 
   #start(slot: number): void {
     // A roll that failed leaves its number behind: whatever dies then is replaced with what is there now
-    const place = { slot, generation: this.#generation }
+    const place = { slot, generation: this.#generation, workers: this.#target }
     const { emit, ...limits } = this.#options
     const options = { listener: this, limits, world: this.#system.world }
     const worker = new Worker(place, this.#system.spawn(place), options)

@@ -125,7 +125,7 @@ describe('limits', together, () => {
 
   it('V15 of a start and of a stop neither', async () => {
     const env = { STEPS: '1', GRACE: '3s' }
-    using program = new Supervised(1, ['--start-timeout', '2s'], { env })
+    using program = new Supervised(1, ['--boot-timeout', '2s'], { env })
     const { pid } = await program.event('hook.started')
     const all = [program.child.pid!, Number(pid)]
     await suspend(all)
@@ -142,7 +142,7 @@ describe('limits', together, () => {
 
   it('V13 end a start that tells nothing for so long, and say so', async () => {
     const env = { HOLD: 'start' }
-    using program = new Supervised(1, ['--start-timeout', '1s', '--log', 'json'], { env })
+    using program = new Supervised(1, ['--boot-timeout', '1s', '--log', 'json'], { env })
     const { doing } = await program.event('worker.killed')
     assert.deepEqual([await program.exit(), doing], [unclean, 'starting'])
     const { cause } = await program.event('worker.gone')
@@ -150,7 +150,7 @@ describe('limits', together, () => {
   })
 
   it('V13 are put off by each step of a start', async () => {
-    using program = await Supervised.ready(1, ['--start-timeout', '2s'], { env: { STEPS: '5' } })
+    using program = await Supervised.ready(1, ['--boot-timeout', '2s'], { env: { STEPS: '5' } })
     assert.ok(Number((await program.event('worker.ready'))['took']) > 3_000)
     program.signal('SIGTERM')
     assert.deepEqual(await program.exit(), clean)

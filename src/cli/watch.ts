@@ -3,8 +3,8 @@ import { StewardError } from '../base/errors.ts'
 import type { RecyclingLimits } from '../supervisor/recycling.ts'
 
 /** The options of `steward serve` that say how workers are watched, as they were given. */
-export interface SupervisionCommand {
-  startTimeout?: Duration
+export interface WatchCommand {
+  bootTimeout?: Duration
   hangTimeout?: Duration
   maxRequests?: number
   maxRequestsJitter?: number
@@ -14,7 +14,7 @@ export interface SupervisionCommand {
 }
 
 /** How workers are watched. Times are in milliseconds. */
-export interface Supervision {
+export interface Watch {
   /** For each step of a start. */
   readonly boot: number
   /** Without a word of a worker that is ready; 0: for ever. */
@@ -28,20 +28,20 @@ export interface Supervision {
 const SHORTEST_HANG = 1_000
 
 /** The shortest limit in which a process can load anything, in milliseconds. */
-const SHORTEST_START = 1_000
+const SHORTEST_BOOT = 1_000
 
 /** How seldom a worker tells how it does, in milliseconds: what `steward status` shows is as old at most. */
 const SELDOM = 2_000
 
 /** What the options say of it, or their defaults. @throws `ERR_BAD_OPTION` */
-export function supervisionOf(command: SupervisionCommand): Supervision {
-  const { startTimeout = '60s', hangTimeout = '30s', watchdog } = command
+export function watchOf(command: WatchCommand): Watch {
+  const { bootTimeout = '60s', hangTimeout = '30s', watchdog } = command
   const hang = milliseconds(hangTimeout)
-  const boot = milliseconds(startTimeout)
-  if (boot < SHORTEST_START) {
+  const boot = milliseconds(bootTimeout)
+  if (boot < SHORTEST_BOOT) {
     throw new StewardError(
       'ERR_BAD_OPTION',
-      `Cannot start a worker within ${startTimeout} (--start-timeout): give at least 1s`,
+      `Cannot start a worker within ${bootTimeout} (--boot-timeout): give at least 1s`,
     )
   }
   if (hang > 0 && hang < SHORTEST_HANG) {
@@ -53,7 +53,7 @@ export function supervisionOf(command: SupervisionCommand): Supervision {
   return { boot, hang, recycling: recyclingOf(command), watchdog }
 }
 
-function recyclingOf(command: SupervisionCommand): RecyclingLimits {
+function recyclingOf(command: WatchCommand): RecyclingLimits {
   const { maxRequests = 0, maxRequestsJitter = 0, maxAge = '0s', maxRss = 0 } = command
   if (maxRequestsJitter > 0 && maxRequests === 0) {
     throw new StewardError(
