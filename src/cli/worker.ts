@@ -19,6 +19,12 @@ const KEEP_ALIVE = 75_000
 /** How long an idle connection is kept where the next worker waits for the end of this one, in milliseconds. */
 const SHORT_IDLE = 100
 
+/**
+ * How long a signal is taken for one that every process of the service is sent, as systemd does it, in milliseconds: then its supervisor asks
+ * it to stop by then, and no successor is to be started for nothing.
+ */
+const SOON = 100
+
 /** How much of an error's message is told, in characters: all of it is in the log. */
 const LONGEST_REASON = 500
 
@@ -106,13 +112,16 @@ export class WorkerLink implements AsWorker {
   guardedFor(run: ServiceRun): Guarded {
     return {
       stop: (reason) => {
-        const isMissed = run.state === 'running' && process.connected && !this.#asked
-        if (isMissed) this.#send({ t: 'retire', reason })
-        else void run.stop(reason)
+        if (run.state !== 'running' || !process.connected) void run.stop(reason)
+        else realWorld.timer(SOON, () => this.#askToRetire(reason), 'idle')
       },
       force: (reason) => void run.force(reason),
       fail: (error) => run.fail(error),
     }
+  }
+
+  #askToRetire(reason: string): void {
+    if (!this.#asked) this.#send({ t: 'retire', reason })
   }
 
   /** Takes the run that it is about, as soon as it has started: from now on it is told how that does. */

@@ -292,6 +292,7 @@ describe('a worker that is sent a signal', together, () => {
     for (const pid of [...pids, program.child.pid!]) process.kill(pid, 'SIGTERM')
     assert.equal((await client.response()).status, 200)
     assert.deepEqual(await program.exit(), clean)
+    assert.deepEqual(program.names('worker.retiring'), [])
   })
 
   it('V11 stops at once where there is no supervisor any more', async () => {
