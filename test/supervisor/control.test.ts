@@ -154,6 +154,22 @@ describe('the control socket', () => {
     ) // oxfmt-ignore
   })
 
+  it('V9 tells which worker hangs, until it comes back', async () => {
+    using setup = await listening()
+    const client = await setup.connect()
+    const stateOf = async (): Promise<unknown> =>
+      (await ask(client, { do: 'status' })).status!.workers[0]!.state
+    const { emit } = setup.supervisor
+    emit({ type: 'worker.starting', ...first })
+    emit({ type: 'worker.ready', took: 5, ...first })
+    emit({ type: 'worker.hung', after: 30_000, underWay: 0, stack: '    at spin', ...first })
+    assert.equal(await stateOf(), 'hung')
+    emit({ type: 'worker.retiring', reason: 'its event loop was blocked', ...first })
+    assert.equal(await stateOf(), 'ready')
+    emit({ type: 'worker.stopping', reason: 'retired', ...first })
+    assert.equal(await stateOf(), 'stopping')
+  })
+
   it('V2 answers a reload that is waited for when it has ended', async () => {
     using setup = await listening()
     const client = await setup.connect()
