@@ -21,7 +21,8 @@ export function spawnWorker(place: WorkerPlace, { watchdog }: Threads): Child {
   const questions = FIRST + listen.length
   const inherited: WorkerPlace = { ...place, listen, questions }
   const { execArgv, env } = withoutInspector(process)
-  const child = spawn(process.execPath, [...execArgv, program, ...args], {
+  // Or Node would read an --env-file of ours by itself, wherever it stands
+  const child = spawn(process.execPath, [...execArgv, '--', program, ...args], {
     detached: true,
     stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...place.listen.map(({ fd }) => fd), 'pipe'],
     env: { ...env, [WORKER_VARIABLE]: JSON.stringify(inherited) },

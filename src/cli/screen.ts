@@ -23,26 +23,37 @@ const TROUBLE = new Set<ServiceEvent['type']>([
   'request.failed', 'process.held', 'warning', 'error',
 ]) // oxfmt-ignore
 
+/** What the supervisor of a single worker leaves to that one. */
+const LIFE = new Set<ServiceEvent['type']>([
+  'supervisor.listening', 'supervisor.stopping', 'supervisor.closed', 'supervisor.forced', 'worker.ready',
+]) // oxfmt-ignore
+
+/**
+ * What a process shows: the whole of a service; only its trouble, as one of several workers, of which it gives the number; or what happens
+ * around a single worker, which shows the whole.
+ */
+export type Role = 'whole' | 'around' | number
+
 /**
  * Shows a service on a terminal: what opens, where it is, what a stop waits for, and how it ended. Of several workers, each shows
- * only its trouble, with its number, and their supervisor the rest.
+ * only its trouble, with its number, and their supervisor the rest; a single one shows what it would show without a supervisor.
  */
 export class Screen {
   readonly #module: string
   readonly #output: WriteStream
   readonly #urls: string[] = []
   #wasReady = false
-  /** Which worker it is, where there are several. */
-  readonly #slot: number | undefined
+  readonly #role: Role
 
-  constructor(module: string, output: WriteStream, slot?: number) {
+  constructor(module: string, output: WriteStream, role: Role) {
     this.#module = module
     this.#output = output
-    this.#slot = slot
+    this.#role = role
   }
 
   readonly show = (event: ServiceEvent): void => {
-    if (this.#slot !== undefined && !isTrouble(event)) return
+    if (typeof this.#role === 'number' && !isTrouble(event)) return
+    if (this.#role === 'around' && LIFE.has(event.type)) return
     const lines =
       this.#ofLife(event) ??
       this.#ofParts(event) ??
@@ -271,7 +282,7 @@ export class Screen {
 
   #line(kind: keyof typeof SIGNS, what: string, ...details: string[]): string {
     const [style, sign] = SIGNS[kind]
-    const who = this.#slot === undefined ? '' : `worker ${this.#slot}: `
+    const who = typeof this.#role === 'number' ? `worker ${this.#role}: ` : ''
     const begin = `  ${this.#style(style, sign)} ${who}`
     if (details.length === 0) return `${begin}${what}`
     return `${begin}${what.padEnd(24)} ${this.#style('dim', details.join('  '))}`

@@ -19,7 +19,7 @@ import { load, type Loaded, type LoadOptions } from './load.ts'
 import { jsonLog } from './log.ts'
 import { Screen } from './screen.ts'
 import { supervise } from './supervise.ts'
-import { watchOf, type WatchCommand } from './watch.ts'
+import { refuseWatch, watchOf, type WatchCommand } from './watch.ts'
 import { WorkerLink } from './worker.ts'
 
 /** The options of `steward serve`, as they were given. */
@@ -52,6 +52,8 @@ export interface ServeCommand extends LoadOptions, InspectCommand, WatchCommand 
   healthKeepReady?: boolean
   signalExitCodes?: boolean
   workers?: number
+  /** Without it, there is but this process. */
+  supervisor: boolean
   notifyFd?: number
   control?: string | false
 }
@@ -65,18 +67,34 @@ export async function serveModule(module: string, command: ServeCommand): Promis
   try {
     const where = placeOf(command)
     const link = WorkerLink.of(command)
+    const isAlone = !link && isUnsupervised(command)
+    const role = link?.role ?? (isAlone || (command.workers ?? 1) > 1 ? 'whole' : 'around')
     const log =
       form === 'pretty'
-        ? new Screen(module, process.stdout, link?.slot).show
+        ? new Screen(module, process.stdout, role).show
         : jsonLog(process.stdout, link?.name)
     unserved.link = link
-    if (command.workers === undefined || link) {
+    if (link || isAlone) {
       await serveHere(module, command, { where, log, link, unserved })
     } else await superviseHere(module, command, { where, emit: log })
   } catch (error) {
     if (unserved.isEnding || isStopped(error)) return
     unserved.fail(error)
   }
+}
+
+/** Is there to be but this process? @throws `ERR_BAD_OPTION` when there are to be others, too */
+function isUnsupervised(command: ServeCommand): boolean {
+  const { supervisor, workers = 1 } = command
+  // Windows has no descriptors to hand on
+  const isAlone = !supervisor || process.platform === 'win32'
+  const found = supervisor ? 'on Windows' : 'with --no-supervisor'
+  if (isAlone) refuseWatch(command, found)
+  if (!isAlone || workers === 1) return isAlone
+  throw new StewardError(
+    'ERR_BAD_OPTION',
+    `Cannot run ${workers} workers ${found}: there is but one process then, leave out --workers`,
+  )
 }
 
 interface Here {
@@ -156,7 +174,7 @@ async function mayGoOn(
 }
 
 function uncontrolled(path: string): StewardError {
-  const message = `Cannot open the control socket "${path}": only a service with --workers is controlled; give --workers as well`
+  const message = `Cannot open the control socket "${path}": without a supervisor nobody serves it; leave out --no-supervisor`
   return new StewardError('ERR_BAD_OPTION', message)
 }
 
@@ -177,7 +195,7 @@ async function superviseHere(
     const told = readyAt(command, emit)
     closeInspector()
     await supervise({
-      workers: workers!,
+      workers: workers ?? 1,
       serve,
       isPlaced,
       watch,

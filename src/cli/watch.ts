@@ -53,6 +53,22 @@ export function watchOf(command: WatchCommand): Watch {
   return { boot, hang, recycling: recyclingOf(command), watchdog }
 }
 
+const NAMES = {
+  bootTimeout: '--boot-timeout', hangTimeout: '--hang-timeout', maxRequests: '--max-requests',
+  maxRequestsJitter: '--max-requests-jitter', maxAge: '--max-age', maxRss: '--max-rss',
+} as const // oxfmt-ignore
+
+/** Where there is but one process, none of these has an effect. @throws `ERR_BAD_OPTION` when one was given */
+export function refuseWatch(command: WatchCommand, found: string): void {
+  for (const [field, name] of Object.entries(NAMES)) {
+    if (command[field as keyof typeof NAMES] === undefined) continue
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot use ${name} ${found}: nobody is there who would replace the only process; leave it out`,
+    )
+  }
+}
+
 function recyclingOf(command: WatchCommand): RecyclingLimits {
   const { maxRequests = 0, maxRequestsJitter = 0, maxAge = '0s', maxRss = 0 } = command
   if (maxRequestsJitter > 0 && maxRequests === 0) {

@@ -11,6 +11,7 @@ import {
   WORKER_VARIABLE, type FromWorker, type InheritedSocket, type LoadedService, type StopKind, type ToWorker, type WorkerPlace,
 } from '../supervisor/messages.ts' // oxfmt-ignore
 import { openInspector } from './inspection.ts'
+import type { Role } from './screen.ts'
 import { Vitals } from './vitals.ts'
 
 /** How long an idle connection was promised to be kept, where nothing else was said, in milliseconds. */
@@ -57,9 +58,10 @@ export class WorkerLink implements AsWorker {
     return new WorkerLink(JSON.parse(place) as WorkerPlace, options)
   }
 
-  /** Which worker it is; `undefined` for a process that does one thing in the place of serving. */
-  get slot(): number | undefined {
-    return this.place.errand === undefined ? this.place.slot : undefined
+  /** What it shows of itself: all of it where there is no other, or where it does one thing in the place of serving. */
+  get role(): Role {
+    const { errand, slot, workers } = this.place
+    return errand === undefined && workers > 1 ? slot : 'whole'
   }
 
   /** What each of its log lines says about where it comes from. */

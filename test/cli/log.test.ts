@@ -30,7 +30,7 @@ function logged(...events: ServiceEvent[]): Record<string, unknown>[] {
 
 function shown(...events: ServiceEvent[]): string[] {
   const kept = new Kept()
-  const { show } = new Screen('app.ts', kept as unknown as WriteStream)
+  const { show } = new Screen('app.ts', kept as unknown as WriteStream, 'whole')
   for (const event of events) show(event)
   return stripVTControlCharacters(kept.text).trimEnd().split('\n')
 }

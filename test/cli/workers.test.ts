@@ -14,6 +14,7 @@ const CASES = [
   { name: 'a limit that no start meets', text: OK, args: [...port, '--workers', '2', '--boot-timeout', '0'], code: 2, says: /Cannot start a worker within 0s \(--boot-timeout\): give at least 1s/ },
   { name: 'chance without a number of requests', text: OK, args: [...port, '--workers', '2', '--max-requests-jitter', '5'], code: 2, says: /Cannot use --max-requests-jitter alone: give --max-requests as well/ },
   { name: 'a number of requests that is none', text: OK, args: [...port, '--workers', '2', '--max-requests', '-1'], code: 2, says: /no such number: give a whole one, or 0 for no limit/ },
+  { name: 'retirement with nobody to replace it', text: OK, args: [...port, '--no-supervisor', '--max-requests', '5'], code: 2, says: /Cannot use --max-requests with --no-supervisor: nobody is there who would replace the only process; leave it out/ },
   { name: 'memory that is no size', text: OK, args: [...port, '--workers', '2', '--max-rss', '512 elephants'], code: 2, says: /It is no size: give bytes, or 64kb, 512mb, 2gb/ },
   { name: 'no memory at all', text: OK, args: [...port, '--workers', '2', '--max-rss', '0'], code: 2, says: /It is no size: give bytes, or 64kb, 512mb, 2gb/ },
   { name: 'an age that is no time', text: OK, args: [...port, '--workers', '2', '--max-age', 'old'], code: 2, says: /It is no time: give seconds/ },
