@@ -27,7 +27,8 @@ class Home implements Disposable {
   }
 
   get env(): Record<string, string> {
-    return { XDG_RUNTIME_DIR: this.path }
+    // The commands look into the temporary folder as well, where services of others may be
+    return { XDG_RUNTIME_DIR: this.path, TMPDIR: this.path }
   }
 
   /** A service with two workers, both of them ready. */
