@@ -100,7 +100,24 @@ export type ServiceEvent =
   | ({ type: 'worker.ready'; took: number } & OfWorker)
   | ({ type: 'worker.stopping'; reason: string } & OfWorker)
   | ({ type: 'worker.dying'; reason: string } & OfWorker)
-  | ({ type: 'worker.killed'; doing: 'starting' | 'stopping'; after: number } & OfWorker)
+  | ({ type: 'worker.retiring'; reason: string } & OfWorker)
+  | ({
+      type: 'worker.hung'
+      after: number
+      /** How many requests were under way on it when it was last heard. */
+      underWay: number
+      /** Where its event loop is blocked, in lines as Node prints them; empty when that could not be had. */
+      stack: string
+      /** Why there is no stack. */
+      trouble?: string
+    } & OfWorker)
+  | ({
+      type: 'worker.killed'
+      doing: 'starting' | 'stopping' | 'hanging'
+      after: number
+      /** Where its event loop was blocked, if it was silent in its stop. */
+      stack?: string
+    } & OfWorker)
   | ({
       type: 'worker.gone'
       age: number

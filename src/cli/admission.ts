@@ -1,7 +1,7 @@
 import { describeError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
 import { realWorld } from '../base/world.ts'
-import type { FromWorker, LoadedService, ToWorker } from '../supervisor/messages.ts'
+import type { FromWorker, LoadedService, ToWorker, Whereabouts } from '../supervisor/messages.ts'
 import type { Child, Exit } from '../supervisor/worker.ts'
 import { Errand } from './errand-process.ts'
 import type { Settlement } from './settlement.ts'
@@ -138,6 +138,14 @@ export class Admitted implements Child {
     this.isStopped = true
     this.errand?.send(message)
     this.#child.send(message)
+  }
+
+  whereabouts(): Promise<Whereabouts> {
+    return this.#child.whereabouts()
+  }
+
+  isTraced(): boolean {
+    return this.#child.isTraced()
   }
 
   kill(): void {

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { describeError, StewardError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
@@ -30,7 +29,7 @@ export class ServiceControl {
   constructor(settings: ControlSettings) {
     const { module, world, prepare } = settings
     this.#settings = settings
-    this.#observer = new Observer({ service: module, pid: process.pid, world, memoryOf })
+    this.#observer = new Observer({ service: module, pid: process.pid, world })
     this.#control = new Control({
       world,
       answer: (line) =>
@@ -90,15 +89,4 @@ function cannotOpen(path: string, trouble: string): StewardError {
     'ERR_BAD_OPTION',
     `Cannot open the control socket "${path}": ${trouble}; name another path, or none for the default one`,
   )
-}
-
-/** What a process holds of the machine's memory, in bytes; only Linux tells without a program that is asked. */
-function memoryOf(pid: number): number | undefined {
-  try {
-    const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))!
-    return Number(kilobytes) * 1_024
-  } catch {
-    // Another system, or it has just ended
-    return undefined
-  }
 }

@@ -47,6 +47,7 @@ function levelOf(event: ServiceEvent): Level {
     case 'request.cut':
     case 'handler.abandoned':
     case 'worker.dying':
+    case 'worker.hung':
     case 'worker.killed':
     case 'roll.failed':
     case 'prepare.failed':

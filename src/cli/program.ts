@@ -66,7 +66,7 @@ function addServe(command: Command): void {
     .option('--limit-headers <time>', "how long a request's head may take to arrive (20s)", time)
     .option('--limit-request <time>', 'how long a whole request may take to arrive (5m)', time)
     .option('--limit-send <time>', 'how long a client may leave a response unread (1m)', time)
-    .option('--limit-header-size <bytes>', "how large a request's head may be (16384)", count)
+    .option('--limit-header-size <size>', "how large a request's head may be (16kb)", bytes)
     .option('--limit-connections <number>', 'how many may be open at a time (no limit)', count)
     .addOption(
       new Option('--log <form>', 'how to log (pretty on a terminal, else json)').choices([
@@ -111,7 +111,7 @@ function addPlace(serve: Command): Command {
     .option('--tls-ca <file>', 'ask clients for certificates of these authorities (PEM)')
 }
 
-/** The processes, and what is told about them. */
+/** The processes, what is told about them, and how they are watched. */
 function addWorkers(serve: Command): Command {
   return serve
     .option('-w, --workers <number>', 'processes that serve, under a supervisor (1)', workers)
@@ -122,6 +122,19 @@ function addWorkers(serve: Command): Command {
     )
     .option('--no-control', 'no control socket')
     .option('--boot-timeout <time>', "how long each step of a worker's start may take (60s)", time)
+    .option(
+      '--hang-timeout <time>',
+      'replace a worker whose event loop is blocked for so long; off: never (30s)',
+      timeOrOff,
+    )
+    .option('--max-requests <number>', 'replace a worker after so many requests', countOrNone)
+    .option(
+      '--max-requests-jitter <number>',
+      'and up to so many more, by chance for each worker',
+      countOrNone,
+    )
+    .option('--max-age <time>', 'replace a worker after so long, such as 12h', time)
+    .option('--max-rss <size>', 'replace a worker that holds so much memory, such as 512mb', bytes)
     .option('--notify-fd <number>', 'tell s6 there that it is ready: a newline', descriptor)
     .option(
       '--inspect <where>',
@@ -210,14 +223,43 @@ function count(text: string): number {
   throw new InvalidArgumentError('It is no such number: give a whole one of at least 1.')
 }
 
+function countOrNone(text: string): number {
+  if (/^\d+$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('It is no such number: give a whole one, or 0 for no limit.')
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  '': 1, k: 1_024, m: 1_048_576, g: 1_073_741_824,
+} // oxfmt-ignore
+
+/** A number of bytes, or with a unit: `64kb`, `512MB`, `1.5g`. */
+function bytes(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)(?:([kmg])i?b?|b)?$/i.exec(text) ?? []
+  const size = Math.round(Number(number) * UNITS[(unit ?? '').toLowerCase()]!)
+  if (size > 0) return size
+  throw new InvalidArgumentError('It is no size: give bytes, or 64kb, 512mb, 2gb.')
+}
+
 function descriptor(text: string): number {
   if (/^\d+$/.test(text)) return Number(text)
   throw new InvalidArgumentError('It is no file descriptor: give its number, such as 3.')
 }
 
-/** As in the code, or a bare number of seconds, as servers of this kind take it. */
+function timeOrOff(text: string): Duration {
+  if (text === 'off') return '0s'
+  const given = timeOf(text)
+  if (given) return given
+  throw new InvalidArgumentError('It is no time: give seconds, or 250ms, 5s, 2m, 1h; or off.')
+}
+
 function time(text: string): Duration {
-  if (/^\d+(\.\d+)?$/.test(text)) return `${Number(text)}s`
-  if (/^\d+(\.\d+)?(ms|s|m|h)$/.test(text)) return text as Duration
+  const given = timeOf(text)
+  if (given) return given
   throw new InvalidArgumentError('It is no time: give seconds, or 250ms, 5s, 2m, 1h.')
+}
+
+/** As in the code, or a bare number of seconds, as servers of this kind take it. */
+function timeOf(text: string): Duration | undefined {
+  if (/^\d+(\.\d+)?$/.test(text)) return `${Number(text)}s`
+  return /^\d+(\.\d+)?(ms|s|m|h)$/.test(text) ? (text as Duration) : undefined
 }

@@ -14,6 +14,9 @@ const SIGNS = {
   wait: ['yellow', '…'],
 } as const
 
+/** How many lines of the stack of a blocked worker are shown: all are in the log. */
+const MOST_FRAMES = 8
+
 /** What a worker shows of its own: its supervisor tells how it comes and goes. */
 const TROUBLE = new Set<ServiceEvent['type']>([
   'start.waiting', 'resource.failed', 'resource.late', 'drain.waiting', 'request.cut', 'handler.abandoned',
@@ -184,15 +187,16 @@ export class Screen {
       }
       case 'worker.dying':
         return [this.#ofWorker('bad', event, `stops by itself (${event.reason}): it is replaced`)]
+      case 'worker.retiring':
+        return [this.#ofWorker('wait', event, `is replaced: ${event.reason}`)]
+      case 'worker.hung':
+        return this.#hung(event)
       case 'worker.killed': {
+        // It was told of when it hung
+        if (event.doing === 'hanging') return []
         const doing = event.doing === 'starting' ? 'start' : 'stop'
-        return [
-          this.#ofWorker(
-            'bad',
-            event,
-            `killed: its ${doing} took longer than ${time(event.after)}`,
-          ),
-        ]
+        const said = `killed: its ${doing} took longer than ${time(event.after)}`
+        return [this.#ofWorker('bad', event, said), ...this.#frames(event.stack)]
       }
       case 'worker.gone':
         return event.cause === '' ? [] : [this.#ofWorker('bad', event, event.cause)]
@@ -235,6 +239,20 @@ export class Screen {
 
   #ofWorker(kind: keyof typeof SIGNS, worker: OfWorker, what: string): string {
     return this.#line(kind, `worker ${worker.slot}`, what, `process ${worker.pid}`)
+  }
+
+  #hung(event: Extract<ServiceEvent, { type: 'worker.hung' }>): string[] {
+    const { after, underWay, stack, trouble } = event
+    const lost = underWay === 0 ? '' : `, with ${underWay} under way`
+    const said = `hangs: nothing heard for ${time(after)}${lost}`
+    const where = stack === '' ? `    no stack: ${trouble}` : stack
+    return [this.#ofWorker('bad', event, said), ...this.#frames(where)]
+  }
+
+  /** The innermost lines of a stack. */
+  #frames(stack = ''): string[] {
+    const lines = stack === '' ? [] : stack.split('\n').slice(0, MOST_FRAMES)
+    return lines.map((line) => this.#style('dim', line))
   }
 
   #stopping({ reason, grace }: { reason: string; grace: number }): string {

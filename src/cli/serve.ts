@@ -1,5 +1,5 @@
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { milliseconds, type Duration } from '../base/deadline.ts'
+import type { Duration } from '../base/deadline.ts'
 import { describeError, StewardError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
 import { realWorld } from '../base/world.ts'
@@ -19,10 +19,11 @@ import { load, type Loaded, type LoadOptions } from './load.ts'
 import { jsonLog } from './log.ts'
 import { Screen } from './screen.ts'
 import { supervise } from './supervise.ts'
+import { refuseWatch, watchOf, type WatchCommand } from './watch.ts'
 import { WorkerLink } from './worker.ts'
 
 /** The options of `steward serve`, as they were given. */
-export interface ServeCommand extends LoadOptions, InspectCommand {
+export interface ServeCommand extends LoadOptions, InspectCommand, WatchCommand {
   host?: string
   port?: number
   bind?: readonly string[]
@@ -49,12 +50,10 @@ export interface ServeCommand extends LoadOptions, InspectCommand {
   healthLive?: string
   healthReady?: string
   healthKeepReady?: boolean
-  watchdog: boolean
   signalExitCodes?: boolean
   workers?: number
   /** Without it, there is but this process. */
   supervisor: boolean
-  bootTimeout?: Duration
   notifyFd?: number
   control?: string | false
 }
@@ -85,11 +84,13 @@ export async function serveModule(module: string, command: ServeCommand): Promis
 }
 
 /** Is there to be but this process? @throws `ERR_BAD_OPTION` when there are to be others, too */
-function isUnsupervised({ supervisor, workers = 1 }: ServeCommand): boolean {
+function isUnsupervised(command: ServeCommand): boolean {
+  const { supervisor, workers = 1 } = command
   // Windows has no descriptors to hand on
   const isAlone = !supervisor || process.platform === 'win32'
-  if (!isAlone || workers === 1) return isAlone
   const found = supervisor ? 'on Windows' : 'with --no-supervisor'
+  if (isAlone) refuseWatch(command, found)
+  if (!isAlone || workers === 1) return isAlone
   throw new StewardError(
     'ERR_BAD_OPTION',
     `Cannot run ${workers} workers ${found}: there is but one process then, leave out --workers`,
@@ -122,7 +123,7 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
   }
   if (link?.place.errand) {
     const code = await runErrand(link.place.errand, loaded.definition, { serve: options, emit: on })
-    link.end()
+    link.end(code === 0)
     return leave(code, NOWHERE)
   }
   if (link && !(await mayGoOn(link, loaded, options))) return leave(0, NOWHERE)
@@ -132,7 +133,7 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
     const running = await serveRun(
       loaded.definition,
       link ? { ...options, signalExitCodes: false } : options,
-      link?.place.listen,
+      link,
     )
     link?.take(running)
     const { clean } = await running.closed
@@ -183,8 +184,8 @@ async function superviseHere(
   command: ServeCommand,
   { where, emit }: { where: Place; emit: Emit },
 ): Promise<void> {
-  const { workers, gracefulTimeout, signalExitCodes, control, bootTimeout } = command
-  const boot = milliseconds(bootTimeout ?? '60s')
+  const { workers, gracefulTimeout, signalExitCodes, control } = command
+  const watch = watchOf(command)
   const removePid = command.pid === undefined ? undefined : writePid(command.pid)
   try {
     const { tls } = tlsOf(command)
@@ -197,7 +198,7 @@ async function superviseHere(
       workers: workers ?? 1,
       serve,
       isPlaced,
-      boot,
+      watch,
       inspect,
       emit: told,
       module,

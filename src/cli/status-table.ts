@@ -1,10 +1,11 @@
 import { styleText } from 'node:util'
+import type { Figures } from '../supervisor/messages.ts'
 import type { Status, WorkerStatus } from '../supervisor/status.ts'
 
 type Style = Parameters<typeof styleText>[0]
 
 const COLOURS: Readonly<Record<string, Style>> = {
-  starting: 'yellow', running: 'green', ready: 'green', stopping: 'yellow', closed: 'dim', down: 'red',
+  starting: 'yellow', running: 'green', ready: 'green', stopping: 'yellow', closed: 'dim', down: 'red', hung: 'red',
 } // oxfmt-ignore
 
 /** One column: its title, and what stands in it. */
@@ -13,17 +14,41 @@ interface Column {
   readonly of: (worker: WorkerStatus) => string
   /** Words begin at the left, numbers end at the right. */
   readonly words?: boolean
+  /** How it stands out, if it does. */
+  readonly style?: (worker: WorkerStatus) => Style | undefined
 }
+
+/** From here on the event loop is nearly always busy, as a share; and what waits for it waits noticeably, in milliseconds. */
+const BUSY = 0.9
+const DELAYED = 100
 
 const COLUMNS: readonly Column[] = [
   { title: 'SLOT', of: ({ slot }) => `${slot}` },
   { title: 'PID', of: ({ pid }) => `${pid ?? '-'}` },
-  { title: 'GENERATION', of: ({ generation }) => `${generation ?? '-'}` },
-  { title: 'STATE', of: ({ state }) => state, words: true },
+  { title: 'GEN', of: ({ generation }) => `${generation ?? '-'}` },
+  { title: 'STATE', of: ({ state }) => state, words: true, style: ({ state }) => COLOURS[state] },
   { title: 'AGE', of: ({ age }) => (age === undefined ? '-' : duration(age)) },
   { title: 'RESTARTS', of: ({ restarts }) => `${restarts}` },
-  { title: 'MEMORY', of: ({ rss }) => (rss === undefined ? '-' : megabytes(rss)) },
+  figure('SERVED', ({ served }) => `${served}`),
+  figure('CONNS', ({ connections }) => `${connections}`),
+  figure('REQS', ({ underWay }) => `${underWay}`),
+  figure('OLDEST', ({ underWay, oldest }) => (underWay > 0 ? short(oldest) : '-')),
+  {
+    ...figure('LOOP', ({ busy }) => `${Math.round(busy * 100)}%`),
+    style: ({ figures }) => (figures && figures.busy >= BUSY ? 'red' : undefined),
+  },
+  {
+    ...figure('DELAY', ({ delay }) => short(delay)),
+    style: ({ figures }) => (figures && figures.delay >= DELAYED ? 'yellow' : undefined),
+  },
+  figure('HEAP', ({ heap }) => megabytes(heap)),
+  figure('MEMORY', ({ rss }) => megabytes(rss)),
 ]
+
+/** A column of what the workers tell themselves. */
+function figure(title: string, of: (figures: Figures) => string): Column {
+  return { title, of: ({ figures }) => (figures === undefined ? '-' : of(figures)) }
+}
 
 /** A service and its workers, for a person. Colours where the stream shows any. */
 export function statusTable(status: Status, stream: NodeJS.WriteStream): string {
@@ -52,7 +77,8 @@ function rowOf(
 ): string {
   const cells = COLUMNS.map((column, index) => {
     const cell = aligned(column, column.of(worker), widths[index]!)
-    return column.words ? paint(COLOURS[worker.state]!, cell) : cell
+    const style = column.style?.(worker)
+    return style === undefined ? cell : paint(style, cell)
   })
   return `  ${cells.join('  ')}`
 }
@@ -90,6 +116,12 @@ function duration(ms: number): string {
   if (first < 0) return '0s'
   const shown = parts.slice(first, first + 2)
   return shown.map(([count, unit]) => `${count}${unit}`).join(' ')
+}
+
+/** `12ms`, `3.4s`, `5m 2s`. */
+function short(ms: number): string {
+  if (ms < 1_000) return `${Math.round(ms)}ms`
+  return ms < 10_000 ? `${(ms / 1_000).toFixed(1)}s` : duration(ms)
 }
 
 function megabytes(bytes: number): string {

@@ -17,6 +17,7 @@ import { Inspectors } from './inspection.ts'
 import { spawnWorker } from './processes.ts'
 import { Settlement } from './settlement.ts'
 import { Sockets } from './sockets.ts'
+import { beatFor, type Watch } from './watch.ts'
 
 /** How long a stop may take where nothing is said, in milliseconds: what `service()` has by default. */
 const GRACE = 25_000
@@ -28,8 +29,8 @@ export interface SuperviseOptions {
   readonly serve: ServeOptions
   /** Did anybody name a place? Else the service may, when it is loaded. */
   readonly isPlaced: boolean
-  /** How long each step of a worker's start may take, in milliseconds: as long as it likes where it can be looked into. */
-  readonly boot: number
+  /** How workers are watched: a step of a start may take as long as it likes where it can be looked into. */
+  readonly watch: Watch
   /** Where the first worker opens its inspector; the others have the ports after it. */
   readonly inspect: InspectorPlace | undefined
   readonly emit: Emit
@@ -99,8 +100,8 @@ class Supervision {
     })
     const prepare = (): void => this.#admission.again()
     this.#control = new ServiceControl({ module, path, emit, prepare, world: realWorld })
-    const boot = inspect ? Infinity : options.boot
-    const limits = { boot, grace }
+    const boot = inspect ? Infinity : options.watch.boot
+    const limits = { ...options.watch, boot, grace }
     this.#supervisor = new Supervisor(this.#system(), { workers, emit: this.#tell, ...limits })
   }
 
@@ -137,8 +138,9 @@ class Supervision {
         const { listen } = this.#sockets
         const open = this.#admission.isCertain ? {} : { defaultPort: DEFAULT_PORT }
         const inspect = this.#inspectors?.free(place.slot)
-        const whole = { ...place, ...open, ...(inspect && { inspect }), listen }
-        const child = this.#admission.of(spawnWorker(whole))
+        const beat = beatFor(this.#options.watch.hang)
+        const whole = { ...place, ...open, ...(inspect && { inspect }), listen, beat }
+        const child = this.#admission.of(spawnWorker(whole, this.#options.watch))
         this.#inspectors?.started(place.slot, child)
         return child
       },
@@ -147,7 +149,8 @@ class Supervision {
   }
 
   #errand(errand: 'prepare' | 'settle'): Child {
-    return spawnWorker({ slot: 0, generation: 0, workers: 1, listen: [], errand })
+    const place = { slot: 0, generation: 0, workers: 1, listen: [], errand }
+    return spawnWorker(place, { watchdog: false })
   }
 
   #listening(): void {

@@ -2,14 +2,18 @@ import { milliseconds } from '../base/deadline.ts'
 import { describeError, withoutSecrets } from '../base/errors.ts'
 import type { ServiceEvent } from '../base/events.ts'
 import type { Company } from '../http/drain.ts'
+import { realWorld, type Release } from '../base/world.ts'
 import type { ServeOptions } from '../service/options.ts'
 import type { ServiceRun } from '../service/run.ts'
+import type { AsWorker } from '../service/serve.ts'
+import type { Guarded } from '../service/signals.ts'
 import type { StopManner } from '../service/settings.ts'
 import {
-  WORKER_VARIABLE, type FromWorker, type LoadedService, type StopKind, type ToWorker, type WorkerPlace,
+  WORKER_VARIABLE, type FromWorker, type InheritedSocket, type LoadedService, type StopKind, type ToWorker, type WorkerPlace,
 } from '../supervisor/messages.ts' // oxfmt-ignore
 import { openInspector } from './inspection.ts'
 import type { Role } from './screen.ts'
+import { Vitals } from './vitals.ts'
 
 /** How long an idle connection was promised to be kept, where nothing else was said, in milliseconds. */
 const KEEP_ALIVE = 75_000
@@ -17,14 +21,22 @@ const KEEP_ALIVE = 75_000
 /** How long an idle connection is kept where the next worker waits for the end of this one, in milliseconds. */
 const SHORT_IDLE = 100
 
+/**
+ * How long a signal is taken for one that every process of the service is sent, as systemd does it, in milliseconds: then its supervisor asks
+ * it to stop by then, and no successor is to be started for nothing.
+ */
+const SOON = 100
+
 /** How much of an error's message is told, in characters: all of it is in the log. */
 const LONGEST_REASON = 500
 
 /** The worker's side of the channel to its supervisor. */
-export class WorkerLink {
+export class WorkerLink implements AsWorker {
   readonly place: WorkerPlace
   readonly #keepAlive: number
   #run: ServiceRun | undefined
+  /** Ends the beats. */
+  #silence: Release = () => {}
   readonly #admitted = Promise.withResolvers<void>()
   #wasReady = false
   /** Was it the supervisor that asked it to stop? */
@@ -88,15 +100,47 @@ export class WorkerLink {
         return this.#asked ? undefined : this.#send({ t: 'dying', reason: event.reason })
       case 'service.closed':
         // Of a start that has failed it is still to be told why
-        return this.#wasReady ? this.end() : this.#send({ t: 'closed' })
+        return this.#wasReady
+          ? this.end(event.clean)
+          : this.#send({ t: 'closed', clean: event.clean })
       default:
         return undefined
     }
   }
 
-  /** Takes the run that it is about, as soon as it has started. */
+  get sockets(): readonly InheritedSocket[] {
+    return this.place.listen
+  }
+
+  get questions(): number {
+    return this.place.questions!
+  }
+
+  /** A first signal asks to be replaced, as long as there is somebody who would do it; a second one forces. */
+  guardedFor(run: ServiceRun): Guarded {
+    return {
+      stop: (reason) => {
+        if (run.state !== 'running' || !process.connected) void run.stop(reason)
+        else realWorld.timer(SOON, () => this.#askToRetire(reason), 'idle')
+      },
+      force: (reason) => void run.force(reason),
+      fail: (error) => run.fail(error),
+    }
+  }
+
+  #askToRetire(reason: string): void {
+    if (!this.#asked) this.#send({ t: 'retire', reason })
+  }
+
+  /** Takes the run that it is about, as soon as it has started: from now on it is told how that does. */
   take(run: ServiceRun): void {
     this.#run = run
+    const vitals = new Vitals()
+    const beat = (): void => {
+      this.#send(vitals.beat(run))
+      this.#silence = realWorld.timer(this.place.beat!, beat, 'idle')
+    }
+    beat()
   }
 
   /** Tells why there is nothing to run. */
@@ -149,8 +193,9 @@ export class WorkerLink {
   }
 
   /** What it was started for is over: it ends. */
-  end(): void {
-    this.#send({ t: 'closed' })
+  end(clean: boolean): void {
+    this.#silence()
+    this.#send({ t: 'closed', clean })
     process.off('disconnect', this.#orphaned)
     // It would hold the event loop
     if (process.connected) process.disconnect()

@@ -52,6 +52,18 @@ export interface HttpServerOptions {
   world?: World | undefined
 }
 
+/** How much a server has to do. */
+export interface Load {
+  /** Requests whose handler ran, since its start. */
+  readonly served: number
+  /** Connections that are open. */
+  readonly connections: number
+  /** Requests that are under way. */
+  readonly underWay: number
+  /** For how long the oldest of them has been, in milliseconds; 0 without any. */
+  readonly oldest: number
+}
+
 /**
  * An HTTP server that ends without dropping a request. Nothing listens until `listen`; it ends with `drain`, or at once
  * with `close`, and is not started again.
@@ -142,6 +154,18 @@ export class HttpServer {
   /** What it has served, and what became of it. */
   get served(): Served {
     return this.#traffic.served
+  }
+
+  /** How much is under way at this moment; cheap enough to be asked once a second. */
+  get load(): Load {
+    let underWay = 0
+    let oldest = 0
+    for (const { age } of this.#traffic.exchanges()) {
+      underWay++
+      oldest = Math.max(oldest, age)
+    }
+    const { connections, served } = this.#traffic
+    return { served: served.requests, connections: connections.size, underWay, oldest }
   }
 
   /**

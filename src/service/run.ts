@@ -3,7 +3,7 @@ import { describeError, isStewardError, StewardError } from '../base/errors.ts'
 import { EventStream, sumOf, type Served, type Waiting } from '../base/events.ts'
 import { realWorld, type World } from '../base/world.ts'
 import type { Binding } from '../http/binding.ts'
-import { HttpServer } from '../http/server.ts'
+import { HttpServer, type Load } from '../http/server.ts'
 import { App } from '../scope/app.ts'
 import { health, type HealthReport } from '../scope/health.ts'
 import { picture, type PictureFormat } from '../scope/picture.ts'
@@ -109,10 +109,14 @@ export class ServiceRun implements Running {
     return this.#closed.promise
   }
 
-  // For the doors: the app scope, what is opened for each request, the calls of `fetch`, the events
+  // For the doors: the app scope, what is opened for each request, the calls of `fetch`, the events; for a supervisor: the load
 
   get app(): App {
     return this.#app
+  }
+
+  get load(): Load | undefined {
+    return this.#http?.load
   }
 
   get everyRequest(): Resources | undefined {

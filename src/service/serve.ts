@@ -14,7 +14,7 @@ import { ServiceRun } from './run.ts'
 import type { RunSettings } from './settings.ts'
 import type { Running } from './running.ts'
 import { serviceOf, type ServedApp, type Service, type ServiceDefinition } from './service.ts'
-import { ProcessGuard, SIGNAL_CODES } from './signals.ts'
+import { ProcessGuard, SIGNAL_CODES, type Guarded } from './signals.ts'
 import { reserveOf } from './stages.ts'
 import { isStopped } from './starting.ts'
 import { stateFolderFor } from './state.ts'
@@ -42,16 +42,26 @@ export async function serve(
   return serveRun(given, options)
 }
 
-/** What `serve` does, with all that its run can do; a worker listens on the sockets of its supervisor, which has had `prepare` run. @throws as `serve` */
+/** What a worker of a supervisor does otherwise than a process by itself. */
+export interface AsWorker {
+  /** It listens on the sockets of its supervisor, which has had `prepare` run. */
+  readonly sockets: readonly BindTarget[]
+  /** What its signals, and errors that nobody caught, are told to in the place of the run. */
+  guardedFor(run: ServiceRun): Guarded
+  /** The descriptor on which its watchdog is asked where the main thread is. */
+  readonly questions: number
+}
+
+/** What `serve` does, with all that its run can do. @throws as `serve` */
 export async function serveRun(
   given: Service | ServedApp,
   options: ServeOptions,
-  sockets?: readonly BindTarget[],
+  asWorker?: AsWorker,
 ): Promise<ServiceRun> {
   checkServeOptions(options)
   const definition = serviceOf(given)
   const tls = options.tls === undefined ? undefined : await Certificate.load(options.tls)
-  return new Serving(definition, options, { tls, sockets }).start()
+  return new Serving(definition, options, { tls, asWorker }).start()
 }
 
 /**
@@ -80,28 +90,30 @@ class Serving {
   readonly #options: ServeOptions
   readonly #settings: RunSettings
   readonly #run: ServiceRun
+  readonly #guarded: Guarded
   readonly #signals: boolean
-  readonly #sockets: readonly BindTarget[] | undefined
+  readonly #asWorker: AsWorker | undefined
   #watchdog: Watchdog | undefined
 
   constructor(
     definition: ServiceDefinition,
     options: ServeOptions,
-    { tls, sockets }: { tls: Certificate | undefined; sockets: readonly BindTarget[] | undefined },
+    { tls, asWorker }: { tls: Certificate | undefined; asWorker: AsWorker | undefined },
   ) {
-    this.#sockets = sockets
+    this.#asWorker = asWorker
     this.#options = { ...options, on: options.on ?? problemPrinter() }
     const settings = settingsOf(definition, this.#options)
     const state = settings.state ?? stateFolderFor(process.argv[1] ?? '.', process.env)
-    const isPrepared = sockets !== undefined
+    const isPrepared = asWorker !== undefined
     this.#settings = { ...settings, state, isPrepared, http: { ...settings.http, tls } }
     this.#run = new ServiceRun(definition, this.#settings)
+    this.#guarded = asWorker?.guardedFor(this.#run) ?? this.#run
     this.#signals = options.signals ?? true
   }
 
   async start(): Promise<ServiceRun> {
-    const { targets, warnings } = this.#sockets
-      ? { targets: this.#sockets, warnings: [] }
+    const { targets, warnings } = this.#asWorker
+      ? { targets: this.#asWorker.sockets, warnings: [] }
       : activate(placesOf(this.#options), process)
     if (this.#signals) this.#takeProcess()
     const shortened = warningOf(this.#settings)
@@ -125,7 +137,7 @@ class Serving {
 
   /** It is what the process is for: it hears its signals, speaks for it to systemd, and knows what being process 1 means. */
   #takeProcess(): void {
-    guard.add(this.#run)
+    guard.add(this.#guarded)
     const { emit, events } = this.#run
     const settings = takeNotifySettings(process)
     if (settings) {
@@ -140,9 +152,9 @@ class Serving {
     const { emit, events } = this.#run
     const grace = this.#settings.gracefulTimeout
     const message = 'The watchdog has died; stops are still bounded by the main thread'
-    const watchdog = startWatchdog({ grace, reserve: reserveOf(grace) }, (error) =>
-      emit({ type: 'error', message, error }),
-    )
+    const questions = this.#asWorker?.questions
+    const limits = { grace, reserve: reserveOf(grace), questions }
+    const watchdog = startWatchdog(limits, (error) => emit({ type: 'error', message, error }))
     events.on(({ type }) => {
       if (type === 'service.stopping') watchdog.stopping()
       if (type === 'service.forced') watchdog.forced()
@@ -154,7 +166,7 @@ class Serving {
   #end({ failed, started }: { failed: boolean; started: boolean }): void {
     this.#watchdog?.end()
     if (!this.#signals) return
-    const asked = guard.remove(this.#run)
+    const asked = guard.remove(this.#guarded)
     // With several services in one process, the exit code is that of the worst
     if (failed && (started || asked !== undefined)) process.exitCode = 1
     if (asked === undefined) return

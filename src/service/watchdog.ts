@@ -4,12 +4,15 @@ import { constants } from 'node:os'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { realWorld, type Release } from '../base/world.ts'
 import { SignalCount, STOP_SIGNALS } from './signals.ts'
+import { answerWhereabouts } from './whereabouts.ts'
 
 /** What the thread is told: how long a stop and a forced one may take in all, in milliseconds. */
 interface Limits {
   readonly watchdog: true
   readonly grace: number
   readonly reserve: number
+  /** In a worker of a supervisor: the descriptor on which it is asked where the main thread is. */
+  readonly questions?: number | undefined
 }
 
 /** The main thread's word: a stop has begun, or was forced. */
@@ -43,7 +46,8 @@ export function startWatchdog(
     workerData: { ...limits, watchdog: true } satisfies Limits,
     execArgv: ['--expose-internals', '--no-warnings'],
     name: 'steward watchdog',
-    resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 4 },
+    // It takes little; only the stack of a deep recursion, which it is asked for once, is large
+    resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 },
   })
   worker.on('error', onError)
   const say = (word: Word): void => worker.postMessage(word)
@@ -67,7 +71,8 @@ async function isReady(worker: Worker): Promise<void> {
 /** How long it waits beyond the time that a stop has, in milliseconds. */
 const MERCY = 1_000
 
-function watch({ grace, reserve }: Limits): void {
+function watch({ grace, reserve, questions }: Limits): void {
+  if (questions !== undefined) answerWhereabouts(questions)
   const count = new SignalCount()
   let armed: { at: number; disarm: Release } | undefined
   // Never put off: both threads hear of a stop, one after the other
@@ -83,8 +88,9 @@ function watch({ grace, reserve }: Limits): void {
   parentPort!.on('message', onWord)
   onSignals((name) => {
     const which = count.next(name, realWorld.now())
-    if (which === 1) arm(grace, name)
-    else if (which === 2) arm(reserve, `a second signal, ${name}`)
+    // A worker that is sent one asks to be replaced, and stops when it is told to
+    if (which === 1) return questions === undefined ? arm(grace, name) : undefined
+    if (which === 2) arm(reserve, `a second signal, ${name}`)
     else if (which > 2) {
       realWorld.timer(MERCY, () => kill(`a third signal, ${name}, was not obeyed`))
     }

@@ -1,8 +1,31 @@
 /**
- * Why a worker is to stop: the whole service stops; a newer one takes its place; a newer one waits for its end; or there are fewer
- * from now on.
+ * Why a worker is to stop: the whole service stops; a newer one takes its place; a newer one waits for its end; there are fewer from now
+ * on; it has served long enough.
  */
-export type StopKind = 'stop' | 'roll' | 'handover' | 'scale'
+export type StopKind = 'stop' | 'roll' | 'handover' | 'scale' | 'retire'
+
+/** How a worker does, as it says itself. */
+export interface Figures {
+  /** Requests whose handler ran, since its start. */
+  readonly served: number
+  /** Connections that are open. */
+  readonly connections: number
+  /** Requests that are under way. */
+  readonly underWay: number
+  /** For how long the oldest of them has been, in milliseconds; 0 without any. */
+  readonly oldest: number
+  /** The share of the time since its last beat in which its event loop was busy, from 0 to 1. */
+  readonly busy: number
+  /** By how much timers come too late, in milliseconds: the 99th percentile of some seconds. */
+  readonly delay: number
+  /** What its JavaScript heap holds, in bytes. */
+  readonly heap: number
+  /** What it holds of the machine's memory, in bytes. */
+  readonly rss: number
+}
+
+/** Where the main thread of a worker is: its stack, in lines as Node prints them, or why that cannot be told. */
+export type Whereabouts = { readonly stack: string } | { readonly trouble: string }
 
 /** What the supervisor sends to a worker, over the channel that Node opens between them. */
 export type ToWorker =
@@ -27,10 +50,14 @@ export type FromWorker =
   | { t: 'ready' }
   /** Its start has failed: why, in one line. It ends its process. */
   | { t: 'failed'; reason: string }
-  /** It stops by itself, after an error that nobody caught or a signal of its own: it is to be replaced at once. */
+  /** It lives, and its event loop turns. */
+  | { t: 'beat'; figures: Figures; inspected: boolean }
+  /** It wants to be replaced, and goes on until it is told to stop. */
+  | { t: 'retire'; reason: string }
+  /** It stops by itself, after an error that nobody caught or a second signal: it is to be replaced at once. */
   | { t: 'dying'; reason: string }
-  /** It has stopped in order: what follows is the end of its process. */
-  | { t: 'closed' }
+  /** It has stopped, cleanly or not: what follows is the end of its process. */
+  | { t: 'closed'; clean: boolean }
 
 /** What is known of a service once its module is loaded. */
 export interface LoadedService {
@@ -65,6 +92,10 @@ export interface InspectorPlace {
 export interface WorkerPlace {
   readonly slot: number
   readonly generation: number
+  /** Where it is asked for its stack: a line each, and one in answer. */
+  readonly questions?: number
+  /** How often it tells how it does, in milliseconds. */
+  readonly beat?: number
   /** How many workers there are to be. */
   readonly workers: number
   /** Absent where none is wanted, and where an older worker of the slot has the port. */

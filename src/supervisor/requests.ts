@@ -1,5 +1,5 @@
 import { describe } from '../base/errors.ts'
-import type { Observer, Status } from './status.ts'
+import type { Measured, Observer, Status } from './status.ts'
 import type { SupervisorState } from './supervisor.ts'
 
 /** What can be asked of a supervised service over its control socket: one JSON object a line. */
@@ -31,6 +31,7 @@ export type Answer =
 export interface Controlled {
   readonly state: SupervisorState
   readonly target: number
+  readonly workers: readonly Measured[]
   readonly closed: Promise<{ readonly code: number }>
   restart(reason: string): void
   /** Gives why not, if it is refused. */
@@ -65,7 +66,9 @@ export async function answer(line: string, to: Asked): Promise<Answer> {
 
 async function perform(request: Request, asked: Asked): Promise<Answer> {
   const { supervisor, observer } = asked
-  if (request.do === 'status') return { ok: true, status: observer.status(supervisor.target) }
+  if (request.do === 'status') {
+    return { ok: true, status: observer.status(supervisor.target, supervisor.workers) }
+  }
   if (request.do === 'stop') return stop(request, supervisor)
   const { state } = supervisor
   if (state === 'stopping' || state === 'closed') {

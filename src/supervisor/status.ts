@@ -1,8 +1,9 @@
 import type { OfWorker, ServiceEvent } from '../base/events.ts'
 import type { World } from '../base/world.ts'
+import type { Figures } from './messages.ts'
 
 /** Where a slot of a supervised service is: what its worker does, or `down` while none lives in it. */
-export type SlotState = 'starting' | 'ready' | 'stopping' | 'down'
+export type SlotState = 'starting' | 'ready' | 'hung' | 'stopping' | 'down'
 
 /** One worker, or one slot without any. */
 export interface WorkerStatus {
@@ -15,8 +16,14 @@ export interface WorkerStatus {
   readonly age?: number
   /** How many workers of this slot have died without being asked to stop. */
   readonly restarts: number
-  /** What it holds of the machine's memory, in bytes, where the system tells. */
-  readonly rss?: number
+  /** How it does, as it has last said; before it is ready it says nothing. */
+  readonly figures?: Figures
+}
+
+/** What is looked at in the workers themselves. */
+export interface Measured {
+  readonly pid: number
+  readonly figures: Figures | undefined
 }
 
 /** A supervised service as `steward status` shows it. */
@@ -64,8 +71,6 @@ export interface ObserverOptions {
   readonly service: string
   readonly pid: number
   readonly world: World
-  /** How much memory a process holds, in bytes, if that can be known. */
-  memoryOf(pid: number): number | undefined
 }
 
 /** Follows what a supervisor tells, and knows at any time how its service is and how its reloads have ended. */
@@ -94,7 +99,8 @@ export class Observer {
   }
 
   /** Everything, at this moment. */
-  status(target: number): Status {
+  status(target: number, measured: readonly Measured[]): Status {
+    const figures = new Map(measured.map((one) => [one.pid, one.figures]))
     const { service, pid } = this.#options
     const age = this.#ageOf(this.#since)
     return {
@@ -109,7 +115,10 @@ export class Observer {
       generation: this.#generation,
       rolling: this.#rolling(),
       failed: this.#failed,
-      workers: this.#slots(this.#state === 'stopping' || this.#state === 'closed' ? 0 : target),
+      workers: this.#slots(
+        this.#state === 'stopping' || this.#state === 'closed' ? 0 : target,
+        figures,
+      ),
     }
   }
 
@@ -166,6 +175,12 @@ export class Observer {
       case 'worker.dying':
         worker.state = 'stopping'
         return
+      case 'worker.hung':
+        if (worker.state === 'ready') worker.state = 'hung'
+        return
+      case 'worker.retiring':
+        worker.state = 'ready'
+        return
       case 'worker.killed':
         if (event.doing === 'starting') worker.killed = notReady(event.after)
         return
@@ -202,8 +217,10 @@ export class Observer {
     return { generation, age: this.#ageOf(since) }
   }
 
-  #slots(target: number): WorkerStatus[] {
-    const alive = [...this.#workers.values()].map((worker) => this.#alive(worker))
+  #slots(target: number, figures: ReadonlyMap<number, Figures | undefined>): WorkerStatus[] {
+    const alive = [...this.#workers.values()].map((worker) =>
+      this.#alive(worker, figures.get(worker.pid)),
+    )
     const taken = new Set(alive.map(({ slot }) => slot))
     const empty = Array.from({ length: target }, (_, slot) => slot)
       .filter((slot) => !taken.has(slot))
@@ -211,11 +228,10 @@ export class Observer {
     return [...alive, ...empty].toSorted((one, other) => one.slot - other.slot)
   }
 
-  #alive({ slot, pid, generation, state, since }: Observed): WorkerStatus {
+  #alive({ slot, pid, generation, state, since }: Observed, figures?: Figures): WorkerStatus {
     const restarts = this.#deaths.get(slot) ?? 0
-    const rss = this.#options.memoryOf(pid)
     const known = { slot, state, pid, generation, age: this.#ageOf(since), restarts }
-    return rss === undefined ? known : { ...known, rss }
+    return figures === undefined ? known : { ...known, figures }
   }
 
   #ageOf(since: number): number {

@@ -2,8 +2,9 @@ import type { Emit } from '../base/events.ts'
 import type { Release, World } from '../base/world.ts'
 import { Backoff } from './backoff.ts'
 import { causeOf } from './cause.ts'
-import type { StopKind } from './messages.ts'
-import { Worker, type Child, type Exit, type WorkerLimits, type WorkerListener } from './worker.ts'
+import type { Figures, StopKind, Whereabouts } from './messages.ts'
+import { Recycling, type RecyclingLimits } from './recycling.ts'
+import { Worker, type Child, type Exit, type Killing, type WorkerLimits, type WorkerListener } from './worker.ts' // oxfmt-ignore
 
 /** What a supervisor needs of the operating system. */
 export interface System {
@@ -18,6 +19,8 @@ export interface System {
 export interface SupervisorOptions extends WorkerLimits {
   /** How many workers there are, at least 1. */
   readonly workers: number
+  /** When a worker has served long enough. @default never */
+  readonly recycling?: RecyclingLimits
   readonly emit: Emit
 }
 
@@ -53,6 +56,7 @@ export type SupervisorState = 'starting' | 'running' | 'stopping' | 'closed'
 export class Supervisor implements WorkerListener {
   readonly #system: System
   readonly #options: SupervisorOptions
+  readonly #recycling: Recycling
   readonly #slots: Slot[] = []
   readonly #closed = Promise.withResolvers<SupervisorReport>()
   #state: SupervisorState = 'starting'
@@ -69,6 +73,8 @@ export class Supervisor implements WorkerListener {
     this.#system = system
     this.#options = options
     this.#target = options.workers
+    const { recycling = {}, emit } = options
+    this.#recycling = new Recycling(recycling, { world: system.world, emit })
   }
 
   get state(): SupervisorState {
@@ -166,8 +172,37 @@ export class Supervisor implements WorkerListener {
     const { slot, pid, generation, age } = worker
     this.#options.emit({ type: 'worker.ready', slot, pid, generation, took: age })
     if (this.#state === 'starting') this.#state = 'running'
-    const older = [...this.#slots[slot]!.workers].filter((other) => other.generation < generation)
-    for (const other of older) this.#stop(other, 'roll', 'a newer one is ready')
+    const others = [...this.#slots[slot]!.workers].filter((other) => other !== worker)
+    for (const other of others) this.#relieve(other, worker)
+    this.#look()
+  }
+
+  /** A successor of it is ready. One that hangs cannot stop in order. */
+  #relieve(worker: Worker, { generation }: Worker): void {
+    worker.killHung()
+    if (worker.generation < generation) this.#stop(worker, 'roll', 'a newer one is ready')
+    else this.#stop(worker, 'retire', `retired: ${worker.retirement}`)
+  }
+
+  beat(worker: Worker, figures: Figures): void {
+    const reason = this.#recycling.reasonFor(worker, figures)
+    if (reason !== undefined) this.retiring(worker, reason)
+  }
+
+  /** Once, and while it serves: it goes on until its successor is ready. */
+  retiring(worker: Worker, reason: string): void {
+    const { slot, pid, generation } = worker
+    if (worker.state !== 'ready' || worker.retirement || this.#state === 'stopping') return
+    worker.retirement = reason
+    this.#options.emit({ type: 'worker.retiring', slot, pid, generation, reason })
+    this.#look()
+  }
+
+  hung(worker: Worker, after: number, where: Whereabouts): void {
+    const { slot, pid, generation, figures } = worker
+    const told = { slot, pid, generation, after, underWay: figures?.underWay ?? 0, stack: '' }
+    this.#options.emit({ type: 'worker.hung', ...told, ...where })
+    this.#died(worker)
     this.#look()
   }
 
@@ -178,10 +213,10 @@ export class Supervisor implements WorkerListener {
     this.#look()
   }
 
-  killed(worker: Worker, doing: 'starting' | 'stopping', after: number): void {
+  killed(worker: Worker, how: Killing): void {
     const { slot, pid, generation } = worker
     if (this.#state === 'stopping') this.#code = 1
-    this.#options.emit({ type: 'worker.killed', slot, pid, generation, doing, after })
+    this.#options.emit({ type: 'worker.killed', slot, pid, generation, ...how })
   }
 
   gone(worker: Worker, exit: Exit): void {
@@ -213,7 +248,8 @@ export class Supervisor implements WorkerListener {
   /** The slot of a worker that died gets another: at once, unless one has died there lately. */
   #died({ slot: index, age }: Worker): void {
     const slot = this.#slots[index]!
-    const isMissed = index < this.#target && ![...slot.workers].some(isAlive)
+    const stays = (other: Worker): boolean => isAlive(other) && !other.retirement
+    const isMissed = index < this.#target && ![...slot.workers].some(stays)
     if (this.#state !== 'running' || !isMissed) return
     const { world } = this.#system
     const wait = slot.backoff.died(age, world.random())
@@ -257,14 +293,17 @@ export class Supervisor implements WorkerListener {
       else if (!slot.waits && ![...slot.workers].some(isAlive)) this.#start(index)
     }
     for (const worker of this.workers) if (worker.isWaiting) this.#lookAtLoaded(worker)
-    if (this.#roll) this.#lookAtRoll()
+    this.#replace()
   }
 
   /** What is loaded may open what it holds; what only one process may hold, when every other one is gone (R21). */
   #lookAtLoaded(worker: Worker): void {
     const others = worker.exclusive.length > 0 ? this.workers.filter((one) => one !== worker) : []
     if (others.length === 0) return worker.go()
-    for (const other of others) this.#stop(other, 'handover', 'a newer one waits for its end')
+    for (const other of others) {
+      other.killHung()
+      this.#stop(other, 'handover', 'a newer one waits for its end')
+    }
   }
 
   #lookForEnd(): void {
@@ -276,21 +315,24 @@ export class Supervisor implements WorkerListener {
     this.#closed.resolve({ code: this.#code })
   }
 
-  /** One at a time: the next one starts when the last one is ready. */
-  #lookAtRoll(): void {
-    const { generation } = this.#roll!
+  /** One at a time: the next one starts when the last one is ready. A roll comes before those who have served long enough. */
+  #replace(): void {
     const alive = this.workers.filter(isAlive)
     if (alive.some(({ state }) => state === 'starting')) return
-    const old = alive.find((worker) => worker.generation < generation && worker.slot < this.#target)
-    if (old) this.#start(old.slot)
-    else if (this.#slots.every(({ waits }) => !waits)) this.#endRoll('ended')
+    const wanted = alive.filter(({ slot }) => slot < this.#target && !this.#slots[slot]!.waits)
+    const { generation = 0 } = this.#roll ?? {}
+    const old = wanted.find((worker) => worker.generation < generation)
+    if (old) return this.#start(old.slot)
+    if (this.#roll && this.#slots.every(({ waits }) => !waits)) this.#endRoll('ended')
+    const retiring = wanted.find(({ retirement }) => retirement)
+    if (retiring) this.#start(retiring.slot)
   }
 
   #start(slot: number): void {
     // A roll that failed leaves its number behind: whatever dies then is replaced with what is there now
     const place = { slot, generation: this.#generation, workers: this.#target }
-    const { emit, boot, grace } = this.#options
-    const options = { listener: this, limits: { boot, grace }, world: this.#system.world }
+    const { emit, ...limits } = this.#options
+    const options = { listener: this, limits, world: this.#system.world }
     const worker = new Worker(place, this.#system.spawn(place), options)
     this.#slots[slot]!.workers.add(worker)
     emit({ type: 'worker.starting', slot, pid: worker.pid, generation: worker.generation })
@@ -307,7 +349,7 @@ export class Supervisor implements WorkerListener {
   }
 
   #stop(worker: Worker, kind: StopKind, reason: string): void {
-    if (!isAlive(worker)) return
+    if (worker.state === 'stopping' || worker.state === 'gone') return
     const { slot, pid, generation } = worker
     this.#options.emit({ type: 'worker.stopping', slot, pid, generation, reason })
     worker.stop(kind, reason)

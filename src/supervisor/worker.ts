@@ -1,6 +1,7 @@
 import type { World } from '../base/world.ts'
 import { reserveOf } from '../service/stages.ts'
-import type { FromWorker, LoadedService, StopKind, ToWorker } from './messages.ts'
+import { LAST_WORD, limit } from './limit.ts'
+import type { Figures, FromWorker, LoadedService, StopKind, ToWorker, Whereabouts } from './messages.ts' // oxfmt-ignore
 
 /** How the process of a worker has ended. */
 export interface Exit {
@@ -14,6 +15,10 @@ export interface Exit {
 export interface Child {
   readonly pid: number
   send(message: ToWorker): void
+  /** Where its main thread is, as a second thread of it sees it. Settles within 2 s, and never rejects. */
+  whereabouts(): Promise<Whereabouts>
+  /** Does a debugger trace it, as far as that is seen from outside? */
+  isTraced(): boolean
   /** Kills it, with everything that it has spawned. */
   kill(): void
   onMessage(listener: (message: FromWorker) => void): void
@@ -26,14 +31,17 @@ export interface Child {
  *
  * ```
  *  starting ── ready ──▶ ready ── stop(), or it stops by itself ────────────▶ stopping ── exit ──▶ gone
- *      │  └─── stop() ────────────────────────────────────────────────────────▲                    ▲
- *      └─────────────────────────────── exit, or it takes too long ──────────────────────────────┘
+ *      │  │              │   ▲                                                ▲  ▲                 ▲
+ *      │  │     no beat  ▼   │ a beat: it is replaced all the same            │  │                 │
+ *      │  │             hung ┴─── stop(), or kill(): its successor is ready ──┘  │                 │
+ *      │  └─── stop() ───────────────────────────────────────────────────────────┘                 │
+ *      └─────────────────────────────── exit, or it takes too long ────────────────────────────────┘
  * ```
  *
  * In the middle of its start, when its module is loaded and nothing is open, it waits for `go()`, as long as that takes.
- * A step that takes too long is ended by a kill: the exit follows.
+ * A step that takes too long is ended by a kill: the exit follows. No limit runs while a debugger is attached.
  */
-export type WorkerState = 'starting' | 'ready' | 'stopping' | 'gone'
+export type WorkerState = 'starting' | 'ready' | 'hung' | 'stopping' | 'gone'
 
 /** How long workers may take, in milliseconds. */
 export interface WorkerLimits {
@@ -41,16 +49,34 @@ export interface WorkerLimits {
   readonly boot: number
   /** For a stop, where the service does not say it; soon after it the worker is killed. */
   readonly grace: number
+  /** Between two beats of one that is ready; 0: for ever. */
+  readonly hang: number
 }
 
-/** How long after its grace a worker is killed, in milliseconds: its own watchdog comes first, and says why. */
-const MERCY = 1_500
+/**
+ * How long after its grace a worker is killed, in milliseconds. Its own watchdog, where it hears of a stop, is a moment before, and
+ * says why.
+ */
+const MERCY = 1_000
+
+/** One that has not been heard for so long in its stop does not turn its event loop: it beats more often, in milliseconds. */
+const SILENT = 3_000
 
 /**
- * How long a worker that is late may still be heard, in milliseconds. When this process or the whole machine was suspended, timers
- * fire before what has come meanwhile is read.
+ * How long a process may take to end that has closed everything, in milliseconds, a debugger or not: Node itself waits at the end until
+ * that has gone, which is not to hold a stop up.
  */
-const LAST_WORD = 100
+const END = 2_000
+
+/** What took so long that a worker was killed. */
+export type TooLong = 'starting' | 'stopping' | 'hanging'
+
+/** A kill, after so many milliseconds; of one that is silent in its stop, with where it is. */
+export interface Killing {
+  readonly doing: TooLong
+  readonly after: number
+  readonly stack?: string
+}
 
 /** What a supervisor hears of its workers. */
 export interface WorkerListener {
@@ -59,8 +85,14 @@ export interface WorkerListener {
   ready(worker: Worker): void
   /** It was ready, and has begun to stop though nobody asked. */
   dying(worker: Worker, reason: string): void
-  /** It is killed, since its start or its stop took too long. */
-  killed(worker: Worker, doing: 'starting' | 'stopping', after: number): void
+  /** It has told how it does. */
+  beat(worker: Worker, figures: Figures): void
+  /** It asks to be replaced. */
+  retiring(worker: Worker, reason: string): void
+  /** It has not been heard for so many milliseconds: its event loop is blocked. */
+  hung(worker: Worker, after: number, where: Whereabouts): void
+  /** It is killed, since that took too long. */
+  killed(worker: Worker, how: Killing): void
   gone(worker: Worker, exit: Exit): void
 }
 
@@ -77,6 +109,14 @@ export class Worker {
   #state: WorkerState = 'starting'
   #release: () => void = () => {}
   #grace: number
+  /** Was its inspector open when it was last heard? */
+  #inspected = false
+  /** When it was last heard. */
+  #heard: number
+  /** How it does, as it has last said. */
+  figures: Figures | undefined = undefined
+  /** Why it is to be replaced, though it serves; empty: it is not. */
+  retirement = ''
   /** Those of its resources that only one process may hold, by their names. */
   exclusive: readonly string[] = []
   /** Does it wait for `go()`? */
@@ -87,10 +127,12 @@ export class Worker {
   failure = ''
   /** Was it asked to stop, or did it say that it does? What ends otherwise is lost. */
   wasExpected = false
-  /** Has it stopped in order? */
+  /** Has it closed everything? */
   hasClosed = false
+  /** What its process would have ended with, which is ended though nothing is left to do in it. */
+  #endsWith: Exit | undefined = undefined
   /** What took so long that it was killed. */
-  wasKilled: 'start' | 'stop' | undefined = undefined
+  wasKilled: TooLong | undefined = undefined
 
   constructor(
     { slot, generation }: { slot: number; generation: number },
@@ -104,8 +146,9 @@ export class Worker {
     this.#limits = limits
     this.#world = world
     this.since = world.now()
+    this.#heard = this.since
     this.#grace = limits.grace
-    this.#limit(limits.boot)
+    this.#limitStart(limits.boot)
     child.onMessage((message) => this.#hear(message))
     child.onExit((exit) => this.#exited(exit))
   }
@@ -132,7 +175,7 @@ export class Worker {
   go(): void {
     this.isWaiting = false
     this.#child.send({ t: 'go' })
-    this.#limit(this.#limits.boot)
+    this.#limitStart(this.#limits.boot)
   }
 
   /** Asks it to stop; it is killed when that takes longer than its grace. Once. */
@@ -146,7 +189,7 @@ export class Worker {
   force(reason: string): void {
     if (this.#state === 'gone') return
     this.#child.send({ t: 'force', reason })
-    this.#limit(reserveOf(this.#grace) + MERCY)
+    this.#limitStop(reserveOf(this.#grace))
   }
 
   /** Ends it at once. */
@@ -154,27 +197,63 @@ export class Worker {
     if (this.#state !== 'gone') this.#child.kill()
   }
 
+  /** Ends it at once, since it hangs and cannot stop in order. */
+  killHung(): void {
+    if (this.#state !== 'hung') return
+    this.#stopping()
+    this.#late('hanging', this.#world.now() - this.#heard)
+  }
+
   #stopping(): void {
     this.#state = 'stopping'
     this.isWaiting = false
     this.wasExpected = true
-    this.#limit(this.#grace + MERCY)
+    this.#limitStop(this.#grace)
   }
 
   /** Kills it after so long, unless it comes further before. */
-  #limit(ms: number): void {
-    const world = this.#world
-    this.#release()
-    this.#release = world.timer(ms, () => {
-      this.#release = world.timer(LAST_WORD, () => this.#late(ms))
+  #limitStart(ms: number): void {
+    this.#await(ms, () => this.#late('starting', ms))
+  }
+
+  /** Kills it soon after so long. What is silent is asked where it is before. */
+  #limitStop(ms: number): void {
+    let where: Whereabouts | undefined
+    const ask = async (): Promise<void> => {
+      if (this.#world.now() - this.#heard >= SILENT) where = await this.#child.whereabouts()
+    }
+    this.#await(ms, () => {
+      void ask()
+      this.#await(MERCY - LAST_WORD, () => this.#late('stopping', ms + MERCY, where))
     })
   }
 
-  #late(after: number): void {
-    const doing = this.#state === 'starting' ? 'starting' : 'stopping'
-    this.wasKilled = doing === 'starting' ? 'start' : 'stop'
-    this.#listener.killed(this, doing, after)
+  #await(ms: number, late: () => void): void {
+    const isDebugged = (): boolean => this.#inspected || this.#child.isTraced()
+    this.#release()
+    this.#release = limit(ms, { world: this.#world, isDebugged, late })
+  }
+
+  #late(doing: TooLong, after: number, where: Whereabouts = { trouble: '' }): void {
+    this.wasKilled = doing
+    this.#listener.killed(this, { doing, after, ...('stack' in where ? where : {}) })
     this.#child.kill()
+  }
+
+  /** It is ready, and heard: until when it must be heard again. */
+  #awaitBeat(): void {
+    const { hang } = this.#limits
+    this.#release()
+    if (hang > 0) this.#await(hang, () => void this.#hang(hang))
+  }
+
+  async #hang(after: number): Promise<void> {
+    const heard = this.#heard
+    const where = await this.#child.whereabouts()
+    // It was asked to stop meanwhile, or was heard in the last moment
+    if (this.#state !== 'ready' || this.#heard !== heard) return
+    this.#state = 'hung'
+    this.#listener.hung(this, after, where)
   }
 
   #hear(message: FromWorker): void {
@@ -187,14 +266,17 @@ export class Worker {
         return this.#progress()
       case 'ready':
         return this.#ready()
+      case 'beat':
+        return this.#beat(message)
+      case 'retire':
+        return this.#listener.retiring(this, message.reason)
       case 'dying':
         return this.#dying(message.reason)
       case 'failed':
         this.failure = message.reason
         return
       case 'closed':
-        this.hasClosed = true
-        return
+        return this.#closed(message.clean)
       default:
         // Another version of this program may know more
         return
@@ -212,28 +294,50 @@ export class Worker {
   }
 
   #progress(): void {
-    if (this.#state === 'starting') this.#limit(this.#limits.boot)
+    if (this.#state === 'starting') this.#limitStart(this.#limits.boot)
   }
 
   #ready(): void {
     if (this.#state !== 'starting') return
-    this.#release()
     this.#state = 'ready'
     this.wasReady = true
+    this.#awaitBeat()
     this.#listener.ready(this)
+  }
+
+  #beat({ figures, inspected }: Extract<FromWorker, { t: 'beat' }>): void {
+    this.figures = figures
+    this.#inspected = inspected
+    this.#heard = this.#world.now()
+    if (this.#state !== 'ready' && this.#state !== 'hung') return
+    const hasHung = this.#state === 'hung'
+    this.#state = 'ready'
+    this.#awaitBeat()
+    // It serves again, and can stop in order once its successor is ready
+    if (hasHung) this.#listener.retiring(this, 'its event loop was blocked')
+    this.#listener.beat(this, figures)
   }
 
   #dying(reason: string): void {
     // A start that fails is told by its exit; until then it undoes what it has done
-    if (this.#state === 'starting') return this.#limit(this.#grace + MERCY)
-    if (this.#state !== 'ready') return
+    if (this.#state === 'starting') return this.#limitStart(this.#grace + MERCY)
+    if (this.#state !== 'ready' && this.#state !== 'hung') return
     this.#stopping()
     this.#listener.dying(this, reason)
+  }
+
+  #closed(clean: boolean): void {
+    this.hasClosed = true
+    this.#release()
+    this.#release = this.#world.timer(END, () => {
+      this.#endsWith = { code: clean ? 0 : 1, signal: null }
+      this.#child.kill()
+    })
   }
 
   #exited(exit: Exit): void {
     this.#release()
     this.#state = 'gone'
-    this.#listener.gone(this, exit)
+    this.#listener.gone(this, this.#endsWith ?? exit)
   }
 }

@@ -140,7 +140,7 @@ describe('where inspectors are', () => {
   it('is of the older one, as long as two live in a slot', () => {
     const inspectors = new Inspectors({ host: '127.0.0.1', port: 9229, waits: true })
     const sent: ToWorker[] = []
-    const child = (pid: number): Child => ({ pid, send: (message) => void sent.push(message), kill() {}, onMessage() {}, onExit() {} }) // oxfmt-ignore
+    const child = (pid: number): Child => ({ pid, send: (message) => void sent.push(message), kill() {}, onMessage() {}, onExit() {}, whereabouts: () => Promise.reject(new Error('asked')), isTraced: () => false }) // oxfmt-ignore
     const gone = (slot: number, pid: number): void =>
       inspectors.follow({ type: 'worker.gone', slot, pid, generation: 1, age: 1, code: 0, signal: null, cause: '' }) // oxfmt-ignore
     assert.equal(inspectors.free(1)?.port, 9230)

@@ -180,6 +180,27 @@ describe('Screen', () => {
     ])
   })
 
+  it('V9 shows the innermost of the stack of a worker that hangs, or why there is none', () => {
+    const worker = { slot: 1, pid: 42, generation: 1 }
+    const stack = Array.from({ length: 20 }, (_, line) => `    at spin (app.ts:${line}:1)`)
+    const lines = shown(
+      { type: 'worker.hung', ...worker, after: 30_000, underWay: 2, stack: stack.join('\n') },
+      { type: 'worker.killed', ...worker, doing: 'hanging', after: 31_000 },
+      { type: 'worker.retiring', ...worker, reason: 'SIGTERM' },
+      { type: 'worker.hung', ...worker, after: 30_000, underWay: 0, stack: '', trouble: 'it sleeps' },
+      { type: 'worker.killed', ...worker, doing: 'stopping', after: 26_000, stack: stack[0]! },
+    ) // oxfmt-ignore
+    assert.deepEqual(lines, [
+      '  ✗ worker 1                 hangs: nothing heard for 30 s, with 2 under way  process 42',
+      ...stack.slice(0, 8),
+      '  … worker 1                 is replaced: SIGTERM  process 42',
+      '  ✗ worker 1                 hangs: nothing heard for 30 s  process 42',
+      '    no stack: it sleeps',
+      '  ✗ worker 1                 killed: its stop took longer than 26 s  process 42',
+      '    at spin (app.ts:0:1)',
+    ])
+  })
+
   it('shows of a worker only its trouble, with its number', () => {
     const kept = new Kept()
     const { show } = new Screen('app.ts', kept as unknown as WriteStream, 3)

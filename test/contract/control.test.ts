@@ -27,7 +27,8 @@ class Home implements Disposable {
   }
 
   get env(): Record<string, string> {
-    return { XDG_RUNTIME_DIR: this.path }
+    // The commands look into the temporary folder as well, where services of others may be
+    return { XDG_RUNTIME_DIR: this.path, TMPDIR: this.path }
   }
 
   /** A service with two workers, both of them ready. */
@@ -77,17 +78,24 @@ describe('the commands', together, () => {
         [1, 'ready', 1, 0],
       ],
     )
-    for (const { pid: worker, rss } of workers) {
+    for (const { pid: worker, figures } of workers) {
       assert.ok(process.kill(worker!, 0))
-      if (process.platform === 'linux') assert.ok(rss! > 10_000_000, `${rss} bytes`)
+      const { rss, heap, served, underWay, oldest } = figures!
+      assert.ok(rss > heap && heap > 1_000_000, `${rss} and ${heap} bytes`)
+      assert.deepEqual([served, underWay, oldest], [0, 0, 0])
     }
 
     const { out } = await home.run('status')
     const [head, , titles, ...rows] = out.trimEnd().split('\n')
     assert.match(head!, /app\.mjs {2}http:\/\/\S+ {2}running {2}process \d+, since \d{4}-/)
-    assert.match(titles!, /^ +SLOT +PID +GENERATION +STATE +AGE +RESTARTS +MEMORY$/)
+    assert.match(
+      titles!,
+      /^ +SLOT +PID +GEN +STATE +AGE +RESTARTS +SERVED +CONNS +REQS +OLDEST +LOOP +DELAY +HEAP +MEMORY$/,
+    )
     assert.equal(rows.length, 2)
-    for (const row of rows) assert.match(row, /^ +[01] +\d+ +1 +ready +\d+s +0 +\d+\.\d MB$/)
+    for (const row of rows) {
+      assert.match(row, /^ +[01] +\d+ +1 +ready +\d+s( +0){4} +- +\d+% +[\d.]+m?s +[\d.]+ MB +[\d.]+ MB$/) // oxfmt-ignore
+    }
   })
 
   it('V2 reload, and say with --wait when it is done', async () => {

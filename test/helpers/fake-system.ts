@@ -1,8 +1,13 @@
 import type { ServiceEvent } from '../../src/base/events.ts'
-import type { FromWorker, ToWorker } from '../../src/supervisor/messages.ts'
-import { Supervisor, type System } from '../../src/supervisor/supervisor.ts'
+import type { Figures, FromWorker, ToWorker, Whereabouts } from '../../src/supervisor/messages.ts'
+import { Supervisor, type SupervisorOptions, type System } from '../../src/supervisor/supervisor.ts'
 import type { Child, Exit } from '../../src/supervisor/worker.ts'
 import { FakeWorld } from './fake-world.ts'
+
+/** What a worker tells that has nothing to do. */
+const IDLE: Figures = {
+  served: 0, connections: 0, underWay: 0, oldest: 0, busy: 0, delay: 0, heap: 1e6, rss: 5e7,
+} // oxfmt-ignore
 
 /** The process of a worker that does what a test says. Killed, it is gone at once, as the kernel does it. */
 export class FakeChild implements Child {
@@ -12,6 +17,10 @@ export class FakeChild implements Child {
   readonly sent: ToWorker[] = []
   isGone = false
   isReady = false
+  /** Does a debugger trace it, or has its inspector open? */
+  isDebugged = false
+  /** Where it is, if it is asked. */
+  where: Whereabouts | Promise<Whereabouts> = { stack: '    at spin (app.ts:1:1)' }
   #onMessage: (message: FromWorker) => void = () => {}
   #onExit: (exit: Exit) => void = () => {}
 
@@ -27,6 +36,14 @@ export class FakeChild implements Child {
 
   kill(): void {
     this.exit(null, 'SIGKILL')
+  }
+
+  async whereabouts(): Promise<Whereabouts> {
+    return this.where
+  }
+
+  isTraced(): boolean {
+    return this.isDebugged
   }
 
   onMessage(listener: (message: FromWorker) => void): void {
@@ -51,9 +68,14 @@ export class FakeChild implements Child {
     this.say({ t: 'ready' })
   }
 
+  /** It tells how it does. */
+  beat(figures: Partial<Figures> = {}, inspected = false): void {
+    this.say({ t: 'beat', figures: { ...IDLE, ...figures }, inspected })
+  }
+
   /** It stops in order, as it was asked to. */
   obey(code: 0 | 1 = 0): void {
-    this.say({ t: 'closed' })
+    this.say({ t: 'closed', clean: code === 0 })
     this.exit(code)
   }
 
@@ -72,14 +94,15 @@ export class FakeSystem implements System {
   released = 0
   readonly supervisor: Supervisor
 
-  constructor(workers: number) {
+  constructor(workers: number, options: Partial<SupervisorOptions> = {}) {
     const emit = (event: ServiceEvent): void => void this.events.push(event)
-    this.supervisor = new Supervisor(this, { workers, emit, boot: 60_000, grace: 25_000 })
+    const limits = { boot: 60_000, grace: 25_000, hang: 0 }
+    this.supervisor = new Supervisor(this, { workers, emit, ...limits, ...options })
   }
 
   /** One whose workers are all ready. */
-  static running(workers: number): FakeSystem {
-    const system = new FakeSystem(workers)
+  static running(workers: number, options?: Partial<SupervisorOptions>): FakeSystem {
+    const system = new FakeSystem(workers, options)
     system.supervisor.start()
     system.child(0).ready()
     for (const child of system.starting) child.ready()
@@ -108,6 +131,16 @@ export class FakeSystem implements System {
   /** Those that have a process. */
   get alive(): FakeChild[] {
     return this.children.filter(({ isGone }) => !isGone)
+  }
+
+  /** Time goes by, in which everybody lives who is ready, but these. */
+  async live(ms: number, ...silent: FakeChild[]): Promise<void> {
+    for (const until = this.world.now() + ms; this.world.now() < until;) {
+      for (const child of this.alive) {
+        if (child.isReady && !silent.includes(child)) child.beat()
+      }
+      await this.world.advance(Math.min(1_000, until - this.world.now()))
+    }
   }
 
   /** Those that are to become ready. */

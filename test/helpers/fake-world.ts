@@ -29,6 +29,11 @@ export class FakeWorld implements World {
     return this.#timers.size
   }
 
+  /** So much time goes by while the process is suspended: its timers fire when it goes on. */
+  suspend(ms: number): void {
+    this.#now += ms
+  }
+
   /** Lets so much time go by: every timer in it fires, in order, and what follows from each happens before the next. */
   async advance(ms: number): Promise<void> {
     const until = this.#now + ms

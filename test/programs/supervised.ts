@@ -1,12 +1,13 @@
-import { spawn } from 'node:child_process'
+import { execSync, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { perApp, service } from '../../src/index.ts'
 import { pause } from '../helpers/pause.ts'
+import { blockLoop } from '../helpers/within.ts'
 import { tell } from './tell.ts'
 
 // A worker that answers who it is, and that dies in every way there is.
 
-const { BROKEN = '', HOLD = '', GRACE = '25s' } = process.env
+const { BROKEN = '', HOLD = '', GRACE = '25s', STEPS = '0' } = process.env
 const pid = String(process.pid)
 
 /** What is told when it has closed in order. */
@@ -26,6 +27,8 @@ function exhaust(): never {
   for (;;) all.push(Array.from({ length: 10_000 }, () => ({})))
 }
 
+const kept: Buffer[] = []
+
 const ways: Record<string, (request: Request) => Response | Promise<Response>> = {
   '/exit': () => process.exit(0),
   '/abort': () => process.abort(),
@@ -39,6 +42,23 @@ const ways: Record<string, (request: Request) => Response | Promise<Response>> =
   '/block': () => {
     tell('app.blocking', { pid: process.pid })
     for (;;);
+  },
+  '/busy': () => {
+    tell('app.blocking', { pid: process.pid })
+    blockLoop(3_000)
+    return new Response('free again')
+  },
+  '/regex': () => {
+    tell('app.blocking', { pid: process.pid })
+    return new Response(String(/^(a+)+$/.test(`${'a'.repeat(60)}b`)))
+  },
+  '/system': () => {
+    tell('app.blocking', { pid: process.pid })
+    return new Response(execSync('sleep 20'))
+  },
+  '/keep': () => {
+    kept.push(Buffer.alloc(300_000_000, 1))
+    return new Response(pid)
   },
   '/hang': () => {
     tell('app.handling', { pid: process.pid })
@@ -64,5 +84,6 @@ export default service({
     },
   },
   resources: { held },
+  onStartup: Array.from({ length: Number(STEPS) }, () => () => pause(600)),
   gracefulTimeout: GRACE as '25s',
 })

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { Emit } from '../../src/base/events.ts'
 import { Control } from '../../src/supervisor/control.ts'
+import type { Figures } from '../../src/supervisor/messages.ts'
 import { answer, type Controlled } from '../../src/supervisor/requests.ts'
 import { Observer, type Status } from '../../src/supervisor/status.ts'
 import type { SupervisorState } from '../../src/supervisor/supervisor.ts'
@@ -17,6 +18,7 @@ import { within } from '../helpers/within.ts'
 class FakeSupervisor implements Controlled {
   state: SupervisorState = 'running'
   target = 2
+  workers: { pid: number; figures: Figures | undefined }[] = []
   readonly asked: string[] = []
   readonly emit: Emit
   readonly #closed = Promise.withResolvers<{ code: 0 | 1 }>()
@@ -65,8 +67,7 @@ interface Setup extends Disposable {
 async function listening(): Promise<Setup> {
   const folder = temporaryFolder()
   const world = new FakeWorld()
-  const memoryOf = (): number => 1_024
-  const observer = new Observer({ service: 'app.ts', pid: 1, world, memoryOf })
+  const observer = new Observer({ service: 'app.ts', pid: 1, world })
   const supervisor = new FakeSupervisor(observer.follow)
   const prepare = (): void => void supervisor.asked.push('prepare')
   const control = new Control({
@@ -138,17 +139,35 @@ describe('the control socket', () => {
     emit({ type: 'worker.ready', took: 5, ...first })
     await setup.world.advance(1_000)
     emit({ type: 'worker.gone', age: 1, code: null, signal: 'SIGKILL', cause: 'killed', ...second })
+    const figures = { served: 7, connections: 3, underWay: 1, oldest: 12, busy: 0.5, delay: 2, heap: 1_024, rss: 2_048 } // oxfmt-ignore
+    setup.supervisor.workers = [{ pid: 10, figures }]
     const { status } = await ask(await setup.connect(), { do: 'status' })
     assert.deepEqual(
       { ...status, since: undefined },
       {
         service: 'app.ts', pid: 1, url: 'http://a', urls: ['http://a', 'unix:/b'], state: 'running', since: undefined, age: 1_000, target: 2, generation: 1,
         workers: [
-          { slot: 0, state: 'ready', pid: 10, generation: 1, age: 1_000, restarts: 0, rss: 1_024 },
+          { slot: 0, state: 'ready', pid: 10, generation: 1, age: 1_000, restarts: 0, figures },
           { slot: 1, state: 'down', restarts: 1 },
         ],
       },
     ) // oxfmt-ignore
+  })
+
+  it('V9 tells which worker hangs, until it comes back', async () => {
+    using setup = await listening()
+    const client = await setup.connect()
+    const stateOf = async (): Promise<unknown> =>
+      (await ask(client, { do: 'status' })).status!.workers[0]!.state
+    const { emit } = setup.supervisor
+    emit({ type: 'worker.starting', ...first })
+    emit({ type: 'worker.ready', took: 5, ...first })
+    emit({ type: 'worker.hung', after: 30_000, underWay: 0, stack: '    at spin', ...first })
+    assert.equal(await stateOf(), 'hung')
+    emit({ type: 'worker.retiring', reason: 'its event loop was blocked', ...first })
+    assert.equal(await stateOf(), 'ready')
+    emit({ type: 'worker.stopping', reason: 'retired', ...first })
+    assert.equal(await stateOf(), 'stopping')
   })
 
   it('V2 answers a reload that is waited for when it has ended', async () => {

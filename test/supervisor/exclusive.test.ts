@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import type { SupervisorOptions } from '../../src/supervisor/supervisor.ts'
 import type { FakeChild } from '../helpers/fake-system.ts'
 import { FakeSystem } from '../helpers/fake-system.ts'
 
@@ -10,8 +11,8 @@ function loads(child: FakeChild, exclusive: readonly string[] = ['lock']): void 
 const mayGo = (child: FakeChild): boolean => child.sent.some(({ t }) => t === 'go')
 
 /** One whose only worker holds what only one process may hold. */
-function exclusive(): FakeSystem {
-  const system = new FakeSystem(1)
+function exclusive(options?: Partial<SupervisorOptions>): FakeSystem {
+  const system = new FakeSystem(1, options)
   system.supervisor.start()
   loads(system.child(0))
   system.child(0).ready()
@@ -41,6 +42,23 @@ describe('a worker that is loaded', () => {
     assert.equal(system.told('roll.ended')?.generation, 2)
   })
 
+  it('R21 V9 waits for no end of one that hangs: it is killed', async () => {
+    const system = exclusive({ hang: 30_000 })
+    await system.world.advance(30_200)
+    assert.equal(system.child(0).isGone, false)
+    loads(system.last)
+    assert.deepEqual([system.child(0).isGone, mayGo(system.last)], [true, true])
+  })
+
+  it('R21 V6 hands over when it has served long enough', () => {
+    const system = exclusive({ recycling: { requests: 10 } })
+    system.child(0).beat({ served: 10 })
+    loads(system.last)
+    system.child(0).obey()
+    system.last.ready()
+    assert.deepEqual([system.serving, mayGo(system.last)], [['0.1'], true])
+  })
+
   it('R21 waits for one that stops by itself, too', () => {
     const system = exclusive()
     system.child(0).say({ t: 'dying', reason: 'an error' })
@@ -56,7 +74,7 @@ describe('a worker that is loaded', () => {
     const fresh = system.last
     loads(fresh)
     await system.world.advance(26_000)
-    system.child(0).say({ t: 'closed' })
+    system.child(0).say({ t: 'closed', clean: true })
     assert.equal(fresh.isGone, false)
     system.child(0).exit(0)
     await system.world.advance(59_000)

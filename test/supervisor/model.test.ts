@@ -15,6 +15,8 @@ const STEPS: Readonly<Record<string, Step>> = {
   ready: ({ starting }, which) => pick(starting, which)?.ready(),
   'fail to start': ({ starting }, which) => pick(starting, which)?.exit(1),
   crash: ({ alive }, which) => pick(alive, which)?.exit(null, 'SIGKILL'),
+  beat: ({ alive }, which) => pick(alive.filter(({ isReady }) => isReady), which)?.beat({ served: which }), // oxfmt-ignore
+  retire: ({ alive }, which) => pick(alive.filter(({ isReady }) => isReady), which)?.say({ t: 'retire', reason: 'SIGTERM' }), // oxfmt-ignore
   die: ({ alive }, which) => pick(alive, which)?.say({ t: 'dying', reason: 'failure' }),
   obey: ({ alive }, which) => pick(alive.filter(({ isAsked }) => isAsked), which)?.obey(), // oxfmt-ignore
   restart: ({ supervisor }) => supervisor.restart('asked'),
@@ -29,9 +31,10 @@ const steps = fc.array(fc.tuple(fc.constantFrom(...names), fc.nat(40)), { maxLen
 const plans = fc.record({ workers: fc.integer({ min: 1, max: 4 }), steps })
 
 describe('the supervisor, whatever happens', () => {
-  it('V2 V4 V5 V14 keeps to its rules, comes to rest, and leaves nobody', async () => {
+  it('V2 V4 V5 V6 V9 V14 keeps to its rules, comes to rest, and leaves nobody', async () => {
     const property = fc.asyncProperty(plans, async (plan) => {
-      const system = new FakeSystem(plan.workers)
+      const limits = { hang: 30_000, recycling: { requests: 35 } }
+      const system = new FakeSystem(plan.workers, limits)
       const { supervisor } = system
       supervisor.start()
       // With none ready a failed start ends it, which has tests of its own
@@ -58,10 +61,13 @@ describe('the supervisor, whatever happens', () => {
 function checkNow({ supervisor }: FakeSystem, target: number): void {
   assert.equal(supervisor.state, 'running')
   const alive = supervisor.workers.filter(({ state }) => state === 'starting' || state === 'ready')
-  assert.ok(alive.length <= target + 1, `${alive.length} of ${target} alive`)
+  // One that was hung, and had its successor, may have come back
+  const wanted = alive.filter(({ retirement }) => !/blocked/.test(retirement))
+  assert.ok(wanted.length <= target + 1, `${wanted.length} of ${target} alive`)
   const slots = Map.groupBy(alive, ({ slot }) => slot)
   const doubled = [...slots.values()].filter(({ length }) => length > 1)
-  assert.ok(doubled.length <= 1, 'one slot at a time has two')
+  const regular = doubled.filter((pair) => pair.every((one) => wanted.includes(one)))
+  assert.ok(regular.length <= 1, 'one slot at a time has two')
   for (const pair of doubled) {
     assert.equal(
       pair.filter(({ state }) => state === 'ready').length,
@@ -89,6 +95,7 @@ async function rest(system: FakeSystem): Promise<void> {
     for (const child of system.alive) {
       if (child.isAsked) child.obey()
       else if (!child.isReady) child.ready()
+      else child.beat()
     }
     await system.world.advance(1_000)
   }
@@ -97,6 +104,7 @@ async function rest(system: FakeSystem): Promise<void> {
 function checkRest(system: FakeSystem, target: number): void {
   const slots = system.serving.map((place) => Number(place.split('.')[0]))
   assert.deepEqual(slots, [...Array(target).keys()].map(String).sort().map(Number))
+  assert.ok(system.supervisor.workers.every(({ retirement }) => retirement === ''))
   const last = system.events.findLast(({ type }) => type.startsWith('roll.'))
   assert.notEqual(last?.type, 'roll.started', 'a roll has ended or failed')
   if (last?.type !== 'roll.ended') return

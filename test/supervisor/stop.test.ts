@@ -87,6 +87,34 @@ describe('the stop', () => {
     assert.deepEqual(await system.supervisor.closed, { code: 1 })
   })
 
+  for (const [how, stack] of [
+    ['is silent', '    at spin (app.ts:1:1)'],
+    ['speaks', undefined],
+  ] as const) {
+    it(`V7 P11 says where a worker is that is killed, if it ${how}`, async () => {
+      const system = FakeSystem.running(1)
+      system.supervisor.stop('SIGTERM')
+      await system.world.advance(23_000)
+      if (how === 'speaks') system.child(0).beat()
+      await system.world.advance(3_100)
+      assert.equal(system.child(0).isGone, true)
+      const { doing, after, stack: told } = system.told('worker.killed')!
+      assert.deepEqual([doing, after, told], ['stopping', 26_000, stack])
+    })
+  }
+
+  for (const clean of [true, false]) {
+    it(`V9 ends a process that has closed ${clean ? 'cleanly' : 'not cleanly'} and that a debugger keeps`, async () => {
+      const system = FakeSystem.running(1)
+      system.child(0).isDebugged = true
+      system.supervisor.stop('SIGTERM')
+      system.child(0).say({ t: 'closed', clean })
+      await system.world.advance(2_000)
+      assert.deepEqual(await system.supervisor.closed, { code: clean ? 0 : 1 })
+      assert.deepEqual(system.names('worker.killed'), [])
+    })
+  }
+
   it('P1 forced: the workers are told, and have the close reserve', async () => {
     const system = FakeSystem.running(1)
     system.supervisor.stop('SIGTERM')
@@ -113,7 +141,7 @@ describe('the stop', () => {
     const system = FakeSystem.running(1)
     system.supervisor.stop('SIGTERM')
     // Timers come first, then what was sent meanwhile
-    await system.world.advance(26_500)
+    await system.world.advance(26_050)
     system.child(0).obey()
     assert.deepEqual(await system.supervisor.closed, { code: 0 })
     assert.deepEqual(system.names('worker.killed'), [])
