@@ -316,11 +316,11 @@ export class ServiceRun implements Running {
 
   async #stopInStages(): Promise<StopReport> {
     const { gracefulTimeout: grace, drainQuiet } = this.#settings
-    const { idle, drainDelay = this.#settings.drainDelay } = this.#manner
+    const { idle, drain, drainDelay = this.#settings.drainDelay } = this.#manner
     const { emit } = this.#events
     const world = this.#world
     const budget = divide(
-      { grace, drainDelay, drainQuiet, idle },
+      { grace, drainDelay, drainQuiet, idle, drain },
       { world, force: this.#force.signal },
     )
     const releases = [

@@ -26,6 +26,8 @@ export interface StopManner {
   idle?: number | undefined
   /** In the place of the service's own. */
   drainDelay?: number | undefined
+  /** How long what is under way may take: at half of it signals are aborted. @default the grace without what is kept back for closing */
+  drain?: number | undefined
   /** Readiness is the service's: it does not turn when one of its workers leaves. */
   staysReady?: boolean | undefined
 }
