@@ -112,7 +112,9 @@ export type ServiceEvent =
   | { type: 'roll.started'; generation: number; reason: string }
   | { type: 'roll.ended'; generation: number; took: number }
   | { type: 'roll.failed'; generation: number; took: number }
-  | { type: 'supervisor.listening'; url: string; workers: number }
+  | { type: 'stub.ready'; pid: number; took: number }
+  | { type: 'stub.gone'; pid: number; age: number; cause: string }
+  | { type: 'supervisor.listening'; url: string; workers: number; reload?: boolean }
   | { type: 'supervisor.stopping'; reason: string; grace: number }
   | { type: 'supervisor.forced'; reason: string }
   | { type: 'supervisor.closed'; clean: boolean; took: number }

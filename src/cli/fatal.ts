@@ -1,5 +1,6 @@
-import { styleText } from 'node:util'
+import { stripVTControlCharacters, styleText } from 'node:util'
 import { describeError, isStewardError, withoutSecrets, type ErrorCode } from '../base/errors.ts'
+import type { Failure } from '../supervisor/messages.ts'
 
 /** Wrong use: nothing was started, and starting again changes nothing. */
 const WRONG_USE = new Set<ErrorCode>([
@@ -26,6 +27,16 @@ export function printFatal(error: unknown, form: Form = formOf(process.stderr)):
   process.stderr.write(text)
 }
 
+/** How much of an error is handed on, in characters: one that quotes a whole file is cut. */
+const LONGEST = 8_000
+
+/** The same for whoever is not at the terminal. */
+export function failureOf(error: unknown): Failure {
+  const message = withoutSecrets(describeError(error))
+  const text = stripVTControlCharacters(fatalText(error, 'plain')).replace(/^steward: /, '')
+  return { message: message.slice(0, LONGEST), text: text.trimEnd().slice(0, LONGEST) }
+}
+
 function fatalLine(error: unknown): object {
   const code = isStewardError(error) ? error.code : undefined
   const message = withoutSecrets(describeError(error))
@@ -50,8 +61,13 @@ function stacksOf(error: unknown): string[] {
     : [error]
   return thrown.flatMap((one) => {
     if (isStewardError(one)) return one === error ? [] : [one.message, ...stacksOf(one).slice(0, 3)]
-    return one instanceof Error && one.stack ? [withoutSecrets(one.stack)] : []
+    return one instanceof Error && one.stack ? [withoutSecrets(ofUserCode(one.stack))] : []
   })
+}
+
+/** What Node did within itself helps nobody to find what is wrong. */
+function ofUserCode(stack: string): string {
+  return stack.replaceAll(/\n\s+at [^\n]*\(?node:internal\/[^\n]*/g, '')
 }
 
 /** A reader of what is printed that goes away is no reason to stop. */

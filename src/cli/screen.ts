@@ -2,6 +2,7 @@ import type { WriteStream } from 'node:tty'
 import { styleText } from 'node:util'
 import { blamesClient, describeError, isStewardError, withoutSecrets } from '../base/errors.ts'
 import type { OfWorker, Served, ServiceEvent, StageTimes, Waiting } from '../base/events.ts'
+import type { WorkerPlace } from '../supervisor/messages.ts'
 
 type Style = Parameters<typeof styleText>[0]
 
@@ -20,6 +21,11 @@ const TROUBLE = new Set<ServiceEvent['type']>([
   'request.failed', 'process.held', 'warning', 'error',
 ]) // oxfmt-ignore
 
+/** What a worker does not show while its code is being developed: a reload cuts, and is over in a moment. */
+const PART_OF_RELOADS = new Set<ServiceEvent['type']>([
+  'drain.waiting', 'request.cut', 'handler.abandoned', 'process.held',
+]) // oxfmt-ignore
+
 /**
  * Shows a service on a terminal: what opens, where it is, what a stop waits for, and how it ended. Of several workers, each shows
  * only its trouble, with its number, and their supervisor the rest.
@@ -30,20 +36,27 @@ export class Screen {
   #url = ''
   #wasReady = false
   /** Which worker it is, where there are several. */
-  readonly #slot: number | undefined
+  readonly #place: WorkerPlace | undefined
+  /** Workers that were asked to stop. */
+  readonly #asked = new Set<number>()
+  /** Is it started anew whenever its code changes? */
+  #reloads = false
+  /** Why it is being reloaded, or was last. */
+  #reason = ''
 
-  constructor(module: string, output: WriteStream, slot?: number) {
+  constructor(module: string, output: WriteStream, place?: WorkerPlace) {
     this.#module = module
     this.#output = output
-    this.#slot = slot
+    this.#place = place
   }
 
   readonly show = (event: ServiceEvent): void => {
-    if (this.#slot !== undefined && !isTrouble(event)) return
+    if (this.#place && !isTrouble(event, this.#place)) return
     const lines =
       this.#ofLife(event) ??
       this.#ofParts(event) ??
       this.#ofTrouble(event) ??
+      this.#ofReload(event) ??
       this.#ofWorkers(event) ??
       this.#ofSupervisor(event) ??
       []
@@ -163,6 +176,36 @@ export class Screen {
     }
   }
 
+  /** A reload is one line, when it is over; what went wrong is shown by whom it happened to. */
+  #ofReload(event: ServiceEvent): string[] | undefined {
+    if (!this.#reloads) return undefined
+    switch (event.type) {
+      case 'roll.started':
+        this.#reason = event.reason
+        return []
+      case 'roll.ended':
+        return [this.#line('good', this.#reason, `reloaded in ${time(event.took)}`)]
+      case 'roll.failed':
+        return [this.#line('bad', this.#reason, 'the new code does not start')]
+      case 'worker.ready':
+        return this.#wasReady ? [] : undefined
+      case 'worker.dying': {
+        const said = `stops by itself (${event.reason}): it is started again at the next change`
+        return [this.#ofWorker('bad', event, said)]
+      }
+      case 'worker.stopping':
+        this.#asked.add(event.pid)
+        return []
+      case 'worker.gone':
+        // What was asked to stop has cut what took too long, and why a start failed it has said itself
+        return this.#asked.delete(event.pid) || event.cause.startsWith('its start') ? [] : undefined
+      case 'stub.ready':
+        return [this.#line('wait', 'waiting for the next change; browsers see the error')]
+      default:
+        return undefined
+    }
+  }
+
   #ofWorkers(event: ServiceEvent): string[] | undefined {
     switch (event.type) {
       case 'worker.ready': {
@@ -191,6 +234,10 @@ export class Screen {
         return [this.#line('good', `all workers replaced in ${time(event.took)}`)]
       case 'roll.failed':
         return [this.#line('bad', 'the new worker did not start: the others go on as they are')]
+      case 'stub.ready':
+        return [this.#line('note', 'no worker is ready: requests are answered 503 until one is')]
+      case 'stub.gone':
+        return event.cause === '' ? [] : [this.#line('bad', 'what answers 503', event.cause)]
       default:
         return undefined
     }
@@ -200,8 +247,10 @@ export class Screen {
     switch (event.type) {
       case 'supervisor.listening': {
         this.#url = event.url
+        this.#reloads = event.reload ?? false
         const count = event.workers === 1 ? '1 worker' : `${event.workers} workers`
-        return [`${this.#style('bold', 'steward')} ${this.#module}, ${count}`, '']
+        const mode = event.reload ? ', reloaded when its code changes' : ''
+        return [`${this.#style('bold', 'steward')} ${this.#module}, ${count}${mode}`, '']
       }
       case 'supervisor.stopping':
         return ['', this.#stopping(event)]
@@ -228,7 +277,8 @@ export class Screen {
   }
 
   #ready(took: number): string {
-    return `  ${this.#style(['bold', 'cyan'], this.#url)}   ready in ${time(took)}, Ctrl-C stops it`
+    const keys = this.#reloads ? 'h shows the keys' : 'Ctrl-C stops it'
+    return `  ${this.#style(['bold', 'cyan'], this.#url)}   ready in ${time(took)}, ${keys}`
   }
 
   /** What failed, and where: the stack of user code, since nobody else shows it. */
@@ -252,7 +302,7 @@ export class Screen {
 
   #line(kind: keyof typeof SIGNS, what: string, ...details: string[]): string {
     const [style, sign] = SIGNS[kind]
-    const who = this.#slot === undefined ? '' : `worker ${this.#slot}: `
+    const who = this.#place ? `worker ${this.#place.slot}: ` : ''
     const begin = `  ${this.#style(style, sign)} ${who}`
     if (details.length === 0) return `${begin}${what}`
     return `${begin}${what.padEnd(24)} ${this.#style('dim', details.join('  '))}`
@@ -263,7 +313,8 @@ export class Screen {
   }
 }
 
-function isTrouble(event: ServiceEvent): boolean {
+function isTrouble(event: ServiceEvent, { development }: WorkerPlace): boolean {
+  if (development && PART_OF_RELOADS.has(event.type)) return false
   return TROUBLE.has(event.type) || ('error' in event && event.error !== undefined)
 }
 

@@ -3,6 +3,7 @@ import type { Duration } from '../base/deadline.ts'
 import { describeError, StewardError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
 import { realWorld } from '../base/world.ts'
+import { Certificate } from '../http/certificates.ts'
 import { isActivated } from '../service/activation.ts'
 import { leave } from '../service/leaving.ts'
 import { settingsOf, type ServeOptions } from '../service/options.ts'
@@ -11,14 +12,18 @@ import type { Guarded } from '../service/signals.ts'
 import { isStopped } from '../service/starting.ts'
 import { exitCodeOf, printFatal, survivePipes, type Form } from './fatal.ts'
 import { stateFolderFor } from '../service/state.ts'
-import { load, type Loaded, type LoadOptions } from './load.ts'
+import { inDevelopment } from './developing.ts'
+import { find, load, type Loaded, type LoadOptions } from './load.ts'
+import { tellLoadedFiles } from './loaded-files.ts'
 import { jsonLog } from './log.ts'
+import { reloadingOf, type Reloading, type ReloadOptions } from './reload.ts'
 import { Screen } from './screen.ts'
+import { stubService } from './stub.ts'
 import { supervise } from './supervise.ts'
 import { WorkerLink } from './worker.ts'
 
 /** The options of `steward serve`, as they were given. */
-export interface ServeCommand extends LoadOptions {
+export interface ServeCommand extends LoadOptions, ReloadOptions {
   host?: string
   port?: number
   bind?: string
@@ -62,12 +67,14 @@ export async function serveModule(module: string, command: ServeCommand): Promis
     const link = WorkerLink.of(command)
     const log =
       form === 'pretty'
-        ? new Screen(module, process.stdout, link?.place.slot).show
+        ? new Screen(module, process.stdout, link?.place).show
         : jsonLog(process.stdout, link && { slot: link.place.slot, pid: process.pid })
     unserved.link = link
-    if (command.workers === undefined || link) {
+    const reloading = link ? undefined : reloadingOf(command)
+    if (link?.place.stub) await serveStub(command, { where, log, link, unserved })
+    else if ((command.workers === undefined && !reloading) || link) {
       await serveHere(module, command, { where, log, link, unserved })
-    } else await superviseHere(module, command, { where, emit: log })
+    } else await superviseHere(module, command, { where, emit: log, reloading })
   } catch (error) {
     if (unserved.isEnding || isStopped(error)) return
     unserved.fail(error)
@@ -87,16 +94,19 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
   const { where, log, link, unserved } = here
   if (typeof command.control === 'string' && !link) throw uncontrolled(command.control)
   const tls = tlsOf(command)
+  const isDeveloped = link?.place.development ?? false
+  if (link && isDeveloped) tellLoadedFiles(link.loads)
   const loaded = await load(module, command)
   if (unserved.isEnding) return
   const on: Emit = link ? (event) => (log(event), link.follow(event)) : log
   const place = link ? { fd: link.place.fd } : where
-  const options = {
+  const usual = {
     ...optionsOf(command, place, loaded),
     state: command.state ?? stateFolderFor(module, process.env),
     ...tls,
     on,
   }
+  const options = isDeveloped ? inDevelopment(usual, loaded.definition) : usual
   link?.loaded(settingsOf(loaded.definition, options).gracefulTimeout)
   const removePid = command.pid === undefined || link ? undefined : writePid(command.pid)
   try {
@@ -112,23 +122,62 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
   }
 }
 
+/** In the place of the app, until a worker is ready: with its protocols and its limits, and nothing of it. */
+async function serveStub(
+  command: ServeCommand,
+  { log, link, unserved }: Here & { link: WorkerLink },
+): Promise<void> {
+  const { http2, keepAlive, health, healthLive = '/livez', healthReady = '/readyz' } = command
+  const probes = health && { live: healthLive, ready: healthReady }
+  const stub = stubService(link.place.stub!, probes)
+  const tls = tlsOf(command)
+  link.loaded(stub.gracefulTimeout)
+  const running = await serveRun(stub, {
+    fd: link.place.fd,
+    ...given({ http2, keepAlive }),
+    limits: limitsOf(command),
+    health: false,
+    ...tls,
+    on: (event) => {
+      // Of what it does its supervisor tells
+      if (event.type === 'error') log(event)
+      link.follow(event)
+    },
+  })
+  if (unserved.isEnding) return
+  link.take(running)
+  await running.closed
+  leave(0, NOWHERE)
+}
+
 function uncontrolled(path: string): StewardError {
   const message = `Cannot open the control socket "${path}": only a service with --workers is controlled; give --workers as well`
   return new StewardError('ERR_BAD_OPTION', message)
+}
+
+interface Supervising {
+  readonly where: Place
+  readonly emit: Emit
+  readonly reloading: Reloading | undefined
 }
 
 /** In workers, until the last of them has ended. */
 async function superviseHere(
   module: string,
   command: ServeCommand,
-  { where, emit }: { where: Place; emit: Emit },
+  { where, emit, reloading }: Supervising,
 ): Promise<void> {
-  const { workers, gracefulTimeout, signalExitCodes, control } = command
+  const { workers = 1, gracefulTimeout, signalExitCodes, control } = command
+  const { tls } = tlsOf(command)
+  if (reloading) {
+    // What no change of the code would set right ends it at once
+    find(module)
+    if (tls) await Certificate.load(tls)
+  }
   const removePid = command.pid === undefined ? undefined : writePid(command.pid)
   try {
-    const { tls } = tlsOf(command)
     const serve = { ...where, ...given({ gracefulTimeout, tls, signalExitCodes }) }
-    await supervise({ workers: workers!, serve, emit, module, control })
+    await supervise({ workers, serve, emit, module, control, reloading })
   } finally {
     removePid?.()
   }

@@ -7,12 +7,14 @@ import type { Binding } from '../http/binding.ts'
 import { leave } from '../service/leaving.ts'
 import { Notifier, takeNotifySettings } from '../service/notify.ts'
 import type { ServeOptions } from '../service/options.ts'
+import { RELOAD_GRACE } from './developing.ts'
 import { bindPlace, exitCode, guard } from '../service/serve.ts'
 import { onSignal, type Guarded } from '../service/signals.ts'
 import { WORKER_VARIABLE, type FromWorker, type WorkerPlace } from '../supervisor/messages.ts'
 import { Supervisor, type System } from '../supervisor/supervisor.ts'
 import type { Child } from '../supervisor/worker.ts'
 import { ServiceControl } from './control.ts'
+import type { Reloading } from './reload.ts'
 
 /** How long each step of a worker's start may take, in milliseconds. */
 const BOOT = 60_000
@@ -30,6 +32,8 @@ export interface SuperviseOptions {
   readonly module: string
   /** Where its control socket is; `undefined` for the default place, `false` for none. */
   readonly control: string | false | undefined
+  /** Where its code is being developed. */
+  readonly reloading?: Reloading | undefined
 }
 
 /**
@@ -43,7 +47,7 @@ export async function supervise(options: SuperviseOptions): Promise<void> {
   for (const message of warnings) emit({ type: 'warning', message })
   const fd = descriptorOf(binding)
   const grace = serve.gracefulTimeout === undefined ? GRACE : milliseconds(serve.gracefulTimeout)
-  const { module, control: path } = options
+  const { module, control: path, reloading } = options
   const plain = binding.describe()
   const url = serve.tls ? plain.replace(/^http:/, 'https:') : plain
   const control = new ServiceControl({ module, url, path, emit, world: realWorld })
@@ -51,16 +55,21 @@ export async function supervise(options: SuperviseOptions): Promise<void> {
   const tell: Emit = (event) => (control.follow(event), notify(event))
   const system: System = {
     world: realWorld,
-    spawn: (place) => spawnWorker({ ...place, fd }),
+    spawn: (place) => spawnPlace({ ...place, fd }, reloading),
     release: () => void binding.release(),
   }
-  const supervisor = new Supervisor(system, { workers, emit: tell, boot: BOOT, grace })
+  const development = reloading !== undefined
+  const limits = { boot: BOOT, grace: development ? Math.min(grace, RELOAD_GRACE) : grace }
+  const supervisor = new Supervisor(system, { workers, emit: tell, ...limits, development })
   const closeControl = await openControl(control, supervisor, binding)
   const release = follow(supervisor)
-  tell({ type: 'supervisor.listening', url, workers })
+  const closeReloading = await reloading?.open(supervisor, tell)
+  const mode = development ? { reload: true } : {}
+  tell({ type: 'supervisor.listening', url, workers, ...mode })
   supervisor.start()
   const { code } = await supervisor.closed
   const asked = release()
+  closeReloading?.()
   closeControl()
   leave(code || exitCode(asked ?? '', serve), { emit, world: realWorld })
 }
@@ -100,9 +109,7 @@ function follow(supervisor: Supervisor): () => string | undefined {
     ...(process.stdin.isTTY ? {} : { reload: (reason: string) => supervisor.restart(reason) }),
   }
   guard.add(guarded)
-  const killAll = (): void => {
-    for (const worker of supervisor.workers) worker.kill()
-  }
+  const killAll = (): void => supervisor.kill()
   process.once('exit', killAll)
   const releases = [
     onSignal('SIGTTIN', () => supervisor.scaleBy(1)),
@@ -137,14 +144,30 @@ function notifying(emit: Emit): Emit {
   }
 }
 
+/** What is asked for: a worker, or what stands in for all of them. */
+function spawnPlace(
+  { isStub, ...place }: { slot: number; generation: number; isStub?: boolean; fd: number },
+  reloading: Reloading | undefined,
+): Child {
+  const development = reloading ? true : undefined
+  if (isStub) {
+    return spawnWorker({ ...place, development, stub: { failure: reloading?.failure } })
+  }
+  const child = spawnWorker({ ...place, development }, reloading?.environment)
+  reloading?.follow(child, place.generation)
+  return child
+}
+
 /** A worker is the same command again, in a process group of its own, with the socket behind its channel. */
-function spawnWorker(place: WorkerPlace & { fd: number }): Child {
+function spawnWorker(place: WorkerPlace, environment = process.env): Child {
   const [, program = '', ...args] = process.argv
   const inherited: WorkerPlace = { ...place, fd: 4 }
-  const child = spawn(process.execPath, [...process.execArgv, program, ...args], {
+  // What is loaded first belongs to the app
+  const first = place.stub ? [] : process.execArgv
+  const child = spawn(process.execPath, [...first, program, ...args], {
     detached: true,
     stdio: ['ignore', 'inherit', 'inherit', 'ipc', place.fd],
-    env: { ...process.env, [WORKER_VARIABLE]: JSON.stringify(inherited) },
+    env: { ...environment, [WORKER_VARIABLE]: JSON.stringify(inherited) },
   })
   const { pid } = child
   return {

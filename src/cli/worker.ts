@@ -4,10 +4,16 @@ import type { ServiceEvent } from '../base/events.ts'
 import type { ServeOptions } from '../service/options.ts'
 import type { ServiceRun } from '../service/run.ts'
 import type { StopManner } from '../service/settings.ts'
-import { WORKER_VARIABLE, type FromWorker, type StopKind, type ToWorker, type WorkerPlace } from '../supervisor/messages.ts' // oxfmt-ignore
+import {
+  WORKER_VARIABLE, type Failure, type FromWorker, type StopKind, type ToWorker, type WorkerPlace,
+} from '../supervisor/messages.ts' // oxfmt-ignore
+import { failureOf } from './fatal.ts'
 
 /** How long an idle connection was promised to be kept, where nothing else was said, in milliseconds. */
 const KEEP_ALIVE = 75_000
+
+/** In development nobody waits for what an old worker has under way. In milliseconds. */
+const SHORT: StopManner = { idle: 100, drainDelay: 0, drain: 500 }
 
 /** How much of an error's message is told, in characters: all of it is in the log. */
 const LONGEST_REASON = 500
@@ -19,6 +25,8 @@ export class WorkerLink {
   #run: ServiceRun | undefined
   /** Was it the supervisor that asked it to stop? */
   #asked = false
+  /** The last error that was told: why it stops, if it does. */
+  #lastError: unknown
 
   private constructor(place: WorkerPlace, options: Pick<ServeOptions, 'keepAlive'>) {
     this.place = place
@@ -51,8 +59,11 @@ export class WorkerLink {
         return this.#send({ t: 'progress' })
       case 'service.ready':
         return this.#send({ t: 'ready' })
+      case 'error':
+        this.#lastError = event.error
+        return
       case 'service.stopping':
-        return this.#asked ? undefined : this.#send({ t: 'dying', reason: event.reason })
+        return this.#asked ? undefined : this.#dying(event.reason)
       case 'service.closed':
         return this.#end()
       default:
@@ -68,7 +79,21 @@ export class WorkerLink {
   /** Tells why there is nothing to run. */
   failed(error: unknown): void {
     const [reason = ''] = withoutSecrets(describeError(error)).split('\n')
-    this.#send({ t: 'failed', reason: reason.slice(0, LONGEST_REASON) })
+    this.#send({ t: 'failed', reason: reason.slice(0, LONGEST_REASON), ...this.#shown(error) })
+  }
+
+  /** Tells of a file that is about to be loaded. */
+  readonly loads = (file: string, digest: string): void => {
+    this.#send({ t: 'loads', file, digest })
+  }
+
+  #dying(reason: string): void {
+    this.#send({ t: 'dying', reason, ...this.#shown(this.#lastError) })
+  }
+
+  /** All of an error, where somebody develops. */
+  #shown(error: unknown): { failure?: Failure } {
+    return this.place.development && error !== undefined ? { failure: failureOf(error) } : {}
   }
 
   #hear(message: ToWorker): void {
@@ -90,6 +115,7 @@ export class WorkerLink {
 
   /** Where others serve on, a connection is kept as long as it was promised, and nobody has to look away. */
   #mannerOf(kind: StopKind): StopManner {
+    if (this.place.development) return { ...SHORT, staysReady: kind !== 'stop' }
     if (kind === 'stop') return {}
     return { idle: this.#keepAlive, drainDelay: 0, staysReady: true }
   }

@@ -3,13 +3,14 @@ import type { Release, World } from '../base/world.ts'
 import { Backoff } from './backoff.ts'
 import { causeOf } from './cause.ts'
 import type { StopKind } from './messages.ts'
+import { Stub } from './stub.ts'
 import { Worker, type Child, type Exit, type WorkerLimits, type WorkerListener } from './worker.ts'
 
 /** What a supervisor needs of the operating system. */
 export interface System {
   readonly world: World
-  /** Starts the process of a worker. */
-  spawn(place: { slot: number; generation: number }): Child
+  /** Starts the process of a worker, or of the stub that stands in for them. */
+  spawn(place: { slot: number; generation: number; isStub?: boolean }): Child
   /** Gives up the listening socket: what the workers hold of it is all that is left. */
   release(): void
 }
@@ -19,7 +20,15 @@ export interface SupervisorOptions extends WorkerLimits {
   /** How many workers there are, at least 1. */
   readonly workers: number
   readonly emit: Emit
+  /**
+   * Whoever writes the code is there: new workers start when the old ones have gone, and where one cannot start or has died, none is
+   * started until the next restart. @default false
+   */
+  readonly development?: boolean | undefined
 }
+
+/** How long no worker must be ready until a stub answers, in milliseconds; in development none that could become ready is enough. */
+const STUB_AFTER = 5_000
 
 /** What came of it. */
 export interface SupervisorReport {
@@ -62,6 +71,9 @@ export class Supervisor implements WorkerListener {
   /** The roll that is under way. */
   #roll: { generation: number; since: number } | undefined = undefined
   #code: 0 | 1 | 2 = 0
+  readonly #stub: Stub
+  /** Is no worker to be started for now? */
+  #isPaused = false
   /** When its stop began. */
   #stopped = 0
 
@@ -69,6 +81,15 @@ export class Supervisor implements WorkerListener {
     this.#system = system
     this.#options = options
     this.#target = options.workers
+    const { boot, grace, emit } = options
+    this.#stub = new Stub({
+      spawn: () => system.spawn({ slot: -1, generation: this.#generation, isStub: true }),
+      after: options.development ? 0 : STUB_AFTER,
+      limits: { boot, grace },
+      world: system.world,
+      emit,
+      gone: () => this.#look(),
+    })
   }
 
   get state(): SupervisorState {
@@ -83,6 +104,11 @@ export class Supervisor implements WorkerListener {
   /** Every worker that has a process. */
   get workers(): readonly Worker[] {
     return this.#slots.flatMap(({ workers }) => [...workers])
+  }
+
+  /** Ends every process at once. */
+  kill(): void {
+    for (const worker of [...this.workers, ...this.#stub.workers]) worker.kill()
   }
 
   /** Resolves when the last worker is gone, after a stop or a failed start. */
@@ -101,7 +127,29 @@ export class Supervisor implements WorkerListener {
     this.#generation++
     this.#roll = { generation: this.#generation, since: this.#system.world.now() }
     this.#options.emit({ type: 'roll.started', generation: this.#generation, reason })
+    if (this.#options.development) this.#startOver()
     this.#look()
+  }
+
+  /** Starts no worker until `resume()`; what stops meanwhile goes on. */
+  pause(): void {
+    this.#isPaused = true
+  }
+
+  /** Starts what is missing. */
+  resume(): void {
+    this.#isPaused = false
+    this.#look()
+  }
+
+  /** In development: the newest code gets its chance, one worker first, when the last old one has gone. */
+  #startOver(): void {
+    if (this.#state === 'running') this.#state = 'starting'
+    for (const slot of this.#slots) {
+      slot.waits?.()
+      slot.waits = undefined
+    }
+    this.#stopAll('roll', 'it is reloaded')
   }
 
   /** From now on there are so many workers; at least one. */
@@ -127,6 +175,7 @@ export class Supervisor implements WorkerListener {
     // First: or the queue would fill while nobody accepts any more
     this.#system.release()
     this.#stopAll('stop', reason)
+    this.#stub.stop('stop', reason)
     this.#look()
   }
 
@@ -135,7 +184,7 @@ export class Supervisor implements WorkerListener {
     this.stop(reason)
     if (this.#state === 'closed') return
     this.#options.emit({ type: 'supervisor.forced', reason })
-    for (const worker of this.workers) worker.force(reason)
+    for (const worker of [...this.workers, ...this.#stub.workers]) worker.force(reason)
   }
 
   /** A supervisor that has lost its mind leaves nobody behind. */
@@ -184,7 +233,7 @@ export class Supervisor implements WorkerListener {
 
   /** One has ended that neither was asked to stop nor had said that it does. */
   #lost(worker: Worker, { code }: Exit): void {
-    if (this.#state === 'starting') {
+    if (this.#state === 'starting' && !this.#options.development) {
       // Before anything has run nothing is lost by ending, and the error would only come again
       this.#code = code === 2 ? 2 : 1
       return this.stop('the first worker could not start')
@@ -196,6 +245,10 @@ export class Supervisor implements WorkerListener {
   /** The slot of a worker that died gets another: at once, unless one has died there lately. */
   #died({ slot: index, age }: Worker): void {
     const slot = this.#slots[index]!
+    if (this.#options.development) {
+      slot.waits = FOR_A_CHANGE
+      return
+    }
     const isMissed = index < this.#target && ![...slot.workers].some(isAlive)
     if (this.#state !== 'running' || !isMissed) return
     const { world } = this.#system
@@ -218,7 +271,9 @@ export class Supervisor implements WorkerListener {
   /** Compares what should be with what is. */
   #look(): void {
     if (this.#state === 'closed') return
+    this.#stub.look(this.#needsStub())
     if (this.#state === 'stopping') return this.#lookForEnd()
+    if (!this.#mayStart()) return
     const wanted = this.#state === 'starting' ? 1 : this.#target
     while (this.#slots.length < wanted) {
       this.#slots.push({ workers: new Set(), backoff: new Backoff(), waits: undefined })
@@ -230,8 +285,24 @@ export class Supervisor implements WorkerListener {
     if (this.#roll) this.#lookAtRoll()
   }
 
+  /** In development the resources of the old ones must be free. */
+  #mayStart(): boolean {
+    if (this.#isPaused) return false
+    const isNewest = ({ generation }: Worker): boolean => generation === this.#generation
+    return !this.#options.development || this.workers.every(isNewest)
+  }
+
+  /** Can nobody answer? Before the first worker was ready that ends everything, but in development. */
+  #needsStub(): boolean {
+    if (this.#options.development) {
+      const isGivenUp = this.#slots.some(({ waits }) => waits === FOR_A_CHANGE)
+      return isGivenUp && this.#state !== 'stopping' && !this.workers.some(isAlive)
+    }
+    return this.#state === 'running' && !this.workers.some(({ state }) => state === 'ready')
+  }
+
   #lookForEnd(): void {
-    if (this.workers.length > 0) return
+    if (this.workers.length > 0 || this.#stub.workers.length > 0) return
     this.#state = 'closed'
     for (const { waits } of this.#slots) waits?.()
     const took = this.#system.world.now() - this.#stopped
@@ -276,6 +347,9 @@ export class Supervisor implements WorkerListener {
     worker.stop(kind, reason)
   }
 }
+
+/** A slot in which nothing is started until there is other code. */
+const FOR_A_CHANGE: Release = () => {}
 
 function isAlive({ state }: Worker): boolean {
   return state === 'starting' || state === 'ready'
