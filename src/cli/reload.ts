@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { relative, resolve, sep } from 'node:path'
 import { parseEnv } from 'node:util'
 import { describeError, StewardError } from '../base/errors.ts'
-import type { Emit } from '../base/events.ts'
+import type { Emit, ServiceEvent } from '../base/events.ts'
 import { realWorld, type Release } from '../base/world.ts'
 import type { Failure, FromWorker } from '../supervisor/messages.ts'
 import { Reloads, type Reloadable } from '../supervisor/reloads.ts'
@@ -79,8 +79,16 @@ export class Reloading {
   }
 
   /** Listens to a worker that has been spawned. */
-  follow(child: Child, generation: number): void {
+  take(child: Child, generation: number): void {
+    this.#failure = undefined
     child.onMessage((message) => this.#hear(message, generation))
+  }
+
+  /** Takes what the supervisor tells: a worker that was killed has said nothing itself. */
+  readonly follow = (event: ServiceEvent): void => {
+    if (event.type !== 'worker.gone' || event.cause === '') return
+    const message = `The worker (process ${event.pid}) is gone: ${event.cause}`
+    this.#failure ??= { message, text: message }
   }
 
   /** Begins to watch, and to listen to the keyboard where there is one; until released. */
@@ -120,7 +128,6 @@ export class Reloading {
   #hear(message: FromWorker, generation: number): void {
     if (message.t === 'loads') this.#loads(message, generation)
     if (message.t === 'failed' || message.t === 'dying') this.#failure = message.failure
-    if (message.t === 'ready') this.#failure = undefined
   }
 
   #loads({ file, digest }: { file: string; digest: string }, generation: number): void {

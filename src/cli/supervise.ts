@@ -52,7 +52,11 @@ export async function supervise(options: SuperviseOptions): Promise<void> {
   const url = serve.tls ? plain.replace(/^http:/, 'https:') : plain
   const control = new ServiceControl({ module, url, path, emit, world: realWorld })
   const notify = notifying(emit)
-  const tell: Emit = (event) => (control.follow(event), notify(event))
+  const tell: Emit = (event) => {
+    reloading?.follow(event)
+    control.follow(event)
+    notify(event)
+  }
   const system: System = {
     world: realWorld,
     spawn: (place) => spawnPlace({ ...place, fd }, reloading),
@@ -154,7 +158,7 @@ function spawnPlace(
     return spawnWorker({ ...place, development, stub: { failure: reloading?.failure } })
   }
   const child = spawnWorker({ ...place, development }, reloading?.environment)
-  reloading?.follow(child, place.generation)
+  reloading?.take(child, place.generation)
   return child
 }
 

@@ -25,6 +25,7 @@ export class WorkerLink {
   #run: ServiceRun | undefined
   /** Was it the supervisor that asked it to stop? */
   #asked = false
+  #wasReady = false
   /** The last error that was told: why it stops, if it does. */
   #lastError: unknown
 
@@ -58,6 +59,7 @@ export class WorkerLink {
       case 'hook.ended':
         return this.#send({ t: 'progress' })
       case 'service.ready':
+        this.#wasReady = true
         return this.#send({ t: 'ready' })
       case 'error':
         this.#lastError = event.error
@@ -65,6 +67,8 @@ export class WorkerLink {
       case 'service.stopping':
         return this.#asked ? undefined : this.#dying(event.reason)
       case 'service.closed':
+        // Soon nothing can be told any more
+        if (!this.#wasReady && event.errors.length > 0) this.failed(event.errors[0])
         return this.#end()
       default:
         return undefined

@@ -271,9 +271,12 @@ export class Supervisor implements WorkerListener {
   /** Compares what should be with what is. */
   #look(): void {
     if (this.#state === 'closed') return
-    this.#stub.look(this.#needsStub())
     if (this.#state === 'stopping') return this.#lookForEnd()
-    if (!this.#mayStart()) return
+    if (this.#mayStart()) this.#lookAtSlots()
+    this.#stub.look(this.#needsStub())
+  }
+
+  #lookAtSlots(): void {
     const wanted = this.#state === 'starting' ? 1 : this.#target
     while (this.#slots.length < wanted) {
       this.#slots.push({ workers: new Set(), backoff: new Backoff(), waits: undefined })
@@ -296,7 +299,7 @@ export class Supervisor implements WorkerListener {
   #needsStub(): boolean {
     if (this.#options.development) {
       const isGivenUp = this.#slots.some(({ waits }) => waits === FOR_A_CHANGE)
-      return isGivenUp && this.#state !== 'stopping' && !this.workers.some(isAlive)
+      return isGivenUp && !this.workers.some(isAlive)
     }
     return this.#state === 'running' && !this.workers.some(({ state }) => state === 'ready')
   }

@@ -1,6 +1,6 @@
 import type { ServiceEvent } from '../../src/base/events.ts'
 import type { FromWorker, ToWorker } from '../../src/supervisor/messages.ts'
-import { Supervisor, type System } from '../../src/supervisor/supervisor.ts'
+import { Supervisor, type SupervisorOptions, type System } from '../../src/supervisor/supervisor.ts'
 import type { Child, Exit } from '../../src/supervisor/worker.ts'
 import { FakeWorld } from './fake-world.ts'
 
@@ -68,27 +68,31 @@ export class FakeChild implements Child {
 export class FakeSystem implements System {
   readonly world = new FakeWorld()
   readonly children: FakeChild[] = []
+  /** What stands in for them. */
+  readonly stubs: FakeChild[] = []
   readonly events: ServiceEvent[] = []
   released = 0
   readonly supervisor: Supervisor
 
-  constructor(workers: number) {
+  constructor(workers: number, options: Partial<SupervisorOptions> = {}) {
     const emit = (event: ServiceEvent): void => void this.events.push(event)
-    this.supervisor = new Supervisor(this, { workers, emit, boot: 60_000, grace: 25_000 })
+    const usual = { workers, emit, boot: 60_000, grace: 25_000 }
+    this.supervisor = new Supervisor(this, { ...usual, ...options })
   }
 
   /** One whose workers are all ready. */
-  static running(workers: number): FakeSystem {
-    const system = new FakeSystem(workers)
+  static running(workers: number, options?: Partial<SupervisorOptions>): FakeSystem {
+    const system = new FakeSystem(workers, options)
     system.supervisor.start()
     system.child(0).ready()
     for (const child of system.starting) child.ready()
     return system
   }
 
-  spawn(place: { slot: number; generation: number }): FakeChild {
-    const child = new FakeChild(1_000 + this.children.length, place)
-    this.children.push(child)
+  spawn({ isStub, ...place }: Parameters<System['spawn']>[0]): FakeChild {
+    const list = isStub ? this.stubs : this.children
+    const child = new FakeChild((isStub ? 5_000 : 1_000) + list.length, place)
+    list.push(child)
     return child
   }
 
