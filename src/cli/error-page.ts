@@ -70,9 +70,13 @@ location.reload()
 `
 }
 
-/** The message is the heading already. */
+/** Where it was thrown: the message is the heading already. */
 function textBelow(message: string, text: string): string {
-  return text.startsWith(message) ? text.slice(message.length).trim() : text
+  const below = text.startsWith(message) ? text.slice(message.length) : text
+  return below
+    .replace(/^ \(ERR_\w+\)/, '')
+    .replaceAll(/^ {2}/gm, '')
+    .trim()
 }
 
 const ENTITIES: Readonly<Record<string, string>> = {

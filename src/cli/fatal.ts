@@ -61,13 +61,30 @@ function stacksOf(error: unknown): string[] {
     : [error]
   return thrown.flatMap((one) => {
     if (isStewardError(one)) return one === error ? [] : [one.message, ...stacksOf(one).slice(0, 3)]
-    return one instanceof Error && one.stack ? [withoutSecrets(ofUserCode(one.stack))] : []
+    return stacksWithCauses(one)
   })
 }
 
-/** What Node did within itself helps nobody to find what is wrong. */
-function ofUserCode(stack: string): string {
-  return stack.replaceAll(/\n\s+at [^\n]*\(?node:internal\/[^\n]*/g, '')
+/** How many causes lead on from an error at most: they may go in a circle. */
+const DEPTH = 5
+
+function stacksWithCauses(thrown: unknown, depth = DEPTH): string[] {
+  if (!(thrown instanceof Error) || !thrown.stack || depth === 0) return []
+  const own = withoutSecrets(ofUserCode(thrown.stack))
+  const [first, ...others] = stacksWithCauses(thrown.cause, depth - 1)
+  return first === undefined ? [own] : [own, `caused by ${first}`, ...others]
+}
+
+/** Where this command itself is, and what reads its arguments. */
+const OWN_FOLDERS = [new URL('.', import.meta.url).href, '/node_modules/commander/']
+
+/** A stack without its frames within Node, and within this command: they help nobody to find what is wrong. */
+export function ofUserCode(stack: string): string {
+  const lines = stack.split('\n')
+  const isOurs = (line: string): boolean =>
+    /^\s+at .*\(?node:(?:internal\/|diagnostics_channel)/.test(line) ||
+    OWN_FOLDERS.some((folder) => line.includes(folder))
+  return lines.filter((line) => !(/^\s+at /.test(line) && isOurs(line))).join('\n')
 }
 
 /** A reader of what is printed that goes away is no reason to stop. */

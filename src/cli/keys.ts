@@ -31,9 +31,11 @@ export function listenToKeys(input: ReadStream, keys: Keys): Release {
     // It ends the listening by itself; the others end or suspend the process, which cannot do it any more
     if (signal !== 'SIGINT') give()
     process.kill(WHOLE_GROUP, signal)
+    // Where no shell would continue it, the system suspends nobody
+    if (signal === 'SIGTSTP') setImmediate(take)
   }
   const take = (): void => {
-    if (!isInForeground()) return
+    if (input.isRaw || !isInForeground()) return
     input.setRawMode(true)
     input.on('data', onData).resume()
   }

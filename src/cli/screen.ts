@@ -3,6 +3,7 @@ import { styleText } from 'node:util'
 import { blamesClient, describeError, isStewardError, withoutSecrets } from '../base/errors.ts'
 import type { OfWorker, Served, ServiceEvent, StageTimes, Waiting } from '../base/events.ts'
 import type { WorkerPlace } from '../supervisor/messages.ts'
+import { ofUserCode } from './fatal.ts'
 
 type Style = Parameters<typeof styleText>[0]
 
@@ -190,6 +191,7 @@ export class Screen {
       case 'worker.ready':
         return this.#wasReady ? [] : undefined
       case 'worker.dying': {
+        this.#asked.add(event.pid)
         const said = `stops by itself (${event.reason}): it is started again at the next change`
         return [this.#ofWorker('bad', event, said)]
       }
@@ -277,7 +279,7 @@ export class Screen {
   }
 
   #ready(took: number): string {
-    const keys = this.#reloads ? 'h shows the keys' : 'Ctrl-C stops it'
+    const keys = this.#reloads && process.stdin.isTTY ? 'h shows the keys' : 'Ctrl-C stops it'
     return `  ${this.#style(['bold', 'cyan'], this.#url)}   ready in ${time(took)}, ${keys}`
   }
 
@@ -320,7 +322,7 @@ function isTrouble(event: ServiceEvent, { development }: WorkerPlace): boolean {
 
 /** Where it was thrown: the first lines of its stack, without the message above them. */
 function framesOf({ stack = '' }: Error): string[] {
-  return stack
+  return ofUserCode(stack)
     .split('\n')
     .filter((line) => /^\s+at /.test(line))
     .slice(0, 5)

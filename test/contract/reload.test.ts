@@ -197,7 +197,7 @@ describe('a reload', together, () => {
     program.say('two')
     const { took } = await program.reloaded(1)
     await Promise.all([stream.closed, socket.closed])
-    assert.ok(Number(took) < 5_000, `${took} ms`)
+    assert.ok(Number(took) < 5_000, `${Number(took)} ms`)
     const { took: stages } = await program.event('service.closed')
     const { draining } = stages as { draining: number }
     assert.ok(draining < 1_000, `the drain took ${draining} ms`)
