@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { relative, resolve, sep } from 'node:path'
 import { parseEnv } from 'node:util'
 import { describeError, StewardError } from '../base/errors.ts'
@@ -19,7 +19,7 @@ export interface ReloadOptions {
   envFile?: string
 }
 
-/** Reloading, or nothing where it was not asked for. @throws `ERR_BAD_OPTION` */
+/** Reloading, or nothing where it was not asked for. @throws `ERR_BAD_OPTION` for what is asked for without it, or is not there */
 export function reloadingOf(options: ReloadOptions): Reloading | undefined {
   if (options.reload) return new Reloading(options)
   const given = Object.entries({
@@ -51,9 +51,10 @@ export class Reloading {
   /** Why the last worker has failed. */
   #failure: Failure | undefined
 
+  /** @throws `ERR_BAD_OPTION` for a folder that is none */
   constructor({ reloadDir, reloadInclude, reloadExclude = [], envFile }: ReloadOptions) {
     const include = reloadInclude ?? (reloadDir ? ['*'] : [])
-    this.#folders = include.length > 0 ? (reloadDir ?? ['.']).map((one) => resolve(one)) : []
+    this.#folders = include.length > 0 ? (reloadDir ?? ['.']).map(folderOf) : []
     this.#envFile = envFile === undefined ? undefined : resolve(envFile)
     this.#environment = this.#envFile === undefined ? {} : variablesIn(this.#envFile)
     this.#watched = new Watched({
@@ -140,6 +141,13 @@ export class Reloading {
     const path = relative(this.#folder, file)
     return path.startsWith(`..${sep}`) ? file : path
   }
+}
+
+function folderOf(given: string): string {
+  const folder = resolve(given)
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return folder
+  const message = `Cannot watch --reload-dir "${given}": there is no such folder; give one that exists`
+  throw new StewardError('ERR_BAD_OPTION', message)
 }
 
 function variablesIn(file: string): Record<string, string | undefined> {

@@ -13,7 +13,7 @@ import { failureOf } from './fatal.ts'
 const KEEP_ALIVE = 75_000
 
 /** In development nobody waits for what an old worker has under way. In milliseconds. */
-const SHORT: StopManner = { idle: 100, drainDelay: 0, drain: 500 }
+const SHORT: StopManner = { idle: 100, drainDelay: 0, drain: 300 }
 
 /** How much of an error's message is told, in characters: all of it is in the log. */
 const LONGEST_REASON = 500
