@@ -35,6 +35,7 @@ export function reloadingOf(options: ReloadOptions): Reloading | undefined {
 /** Files that somebody looks at. */
 interface Watching {
   add(file: string): void
+  remove(file: string): void
   close(): void
 }
 
@@ -123,12 +124,19 @@ export class Reloading {
       else reloads.touched(path)
     })
     watcher.on('error', (error) => emit({ type: 'warning', message: cannotWatch(error) }))
-    return { add: (file) => void watcher.add(file), close: () => void watcher.close() }
+    return {
+      add: (file) => void watcher.add(file),
+      remove: (file) => void watcher.unwatch(file),
+      close: () => void watcher.close(),
+    }
   }
 
   #hear(message: FromWorker, generation: number): void {
     if (message.t === 'loads') this.#loads(message, generation)
     if (message.t === 'failed' || message.t === 'dying') this.#failure = message.failure
+    if (message.t === 'ready') {
+      for (const file of this.#watched.isReady(generation)) this.#watching?.remove(file)
+    }
   }
 
   #loads({ file, digest }: { file: string; digest: string }, generation: number): void {

@@ -63,8 +63,19 @@ export class Watched {
     if (!this.#known.has(file)) this.#known.set(file, { digest: digestOf(file), generation: 0 })
   }
 
+  /**
+   * A generation has become ready: what none of it has loaded is not looked at any more. Gives these files. Until then they may be what
+   * its start fails for want of.
+   */
+  isReady(generation: number): string[] {
+    const files = [...this.#known].filter(([, { generation: of }]) => of > 0 && of < generation)
+    for (const [file] of files) this.#known.delete(file)
+    return files.map(([file]) => file).filter((file) => this.ignores(file, true))
+  }
+
   /** Is there something else in it than what was seen of it last? */
   hasChanged(file: string): boolean {
+    if (this.ignores(file, true)) return false
     const digest = digestOf(file)
     const known = this.#known.get(file) ?? { digest: '', generation: 0 }
     if (known.digest === digest) return false

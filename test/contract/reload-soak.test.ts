@@ -18,27 +18,29 @@ describe(`${RELOADS} reloads`, () => {
     const port = await program.port()
     await reload(program, 1)
     const before = heldBy(program)
-    const loops = [new ClosedLoop(port, 2), new ClosedLoop(port, 2, 'close')]
+    // An idle connection is kept for 0.1 s, which a client may miss on a busy machine: browsers ask again then
+    const loop = new ClosedLoop(port, 4, 'close')
     const beside: number[] = []
+    const parts: string[] = []
     for (let count = 2; count <= RELOADS + 1; count++) {
       using stream = await opened(program, 'GET /events HTTP/1.1\r\nHost: test', 'hello')
       const upgrade = 'Connection: Upgrade\r\nUpgrade: chat'
       using socket = await opened(program, `GET / HTTP/1.1\r\nHost: test\r\n${upgrade}`, '101')
       const took = await reload(program, count)
       beside.push(took - ownOf(program))
+      parts.push(partsOf(program))
       await Promise.all([stream.closed, socket.closed])
     }
-    const tallies = await Promise.all(loops.map((loop) => loop.stop()))
+    const { ok, failures } = await loop.stop()
     const after = heldBy(program)
     const longest = Math.round(Math.max(...beside))
     const middle = Math.round(beside.toSorted((one, other) => one - other)[RELOADS >> 1]!)
     test.diagnostic(`beside the app's own: median ${middle} ms, longest ${longest} ms`)
-    test.diagnostic(`requests: ${tallies.map(({ ok }) => ok).join(', ')}`)
+    test.diagnostic(`the longest: ${parts[beside.indexOf(Math.max(...beside))]}`)
+    test.diagnostic(`requests: ${ok}`)
     test.diagnostic(`before ${JSON.stringify(before)}, after ${JSON.stringify(after)}`)
-    for (const { ok, failures } of tallies) {
-      assert.deepEqual(failures, [])
-      assert.ok(ok > RELOADS, `${ok} requests`)
-    }
+    assert.deepEqual(failures, [])
+    assert.ok(ok > RELOADS, `${ok} requests`)
     assert.equal(program.connections, 1, 'one database connection at a time')
     assert.equal(program.stderr, '', 'no lock was held')
     assert.ok(longest < LIMIT, `${longest} ms beside the app's own stop and start`)
@@ -46,7 +48,7 @@ describe(`${RELOADS} reloads`, () => {
     assert.equal(after.processes, before.processes)
     assert.ok(after.rss < before.rss + 20, `${before.rss} MB became ${after.rss} MB`)
     program.signal('SIGINT')
-    assert.equal((await program.exit()).signal, null)
+    assert.deepEqual(await program.exit(), { code: 0, signal: null })
   })
 })
 
@@ -57,6 +59,14 @@ async function reload(program: Developed, count: number): Promise<number> {
   await program.reloaded(count)
   assert.equal(await program.text(), `code ${count}`)
   return performance.now() - since
+}
+
+/** What has taken how long in the last reload. */
+function partsOf({ lines }: Developed): string {
+  const last = (event: string): Line => lines.findLast((line) => line.event === event)!
+  const { draining } = last('service.closed')['took'] as { draining: number }
+  const [stop, start] = [last('roll.ended')['took'], last('worker.ready')['took']].map(Number)
+  return `drain ${draining} ms, from the start of the process ${start} ms, all ${stop} ms`
 }
 
 /** How long the app itself has taken for its last stop and its last start, in milliseconds. */

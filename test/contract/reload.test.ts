@@ -15,16 +15,16 @@ const together = { concurrency: 2 }
 describe('a change', together, () => {
   it('D1 frees what the old process held before the new one opens, and refuses nobody', async () => {
     using program = await Developed.serving()
-    const loops = [new ClosedLoop(await program.port(), 3), new ClosedLoop(await program.port(), 3, 'close')] // oxfmt-ignore
+    // An idle connection is kept for 0.1 s, which a client may miss on a busy machine: browsers ask again then
+    const loop = new ClosedLoop(await program.port(), 4, 'close')
     for (let count = 1; count <= 3; count++) {
       program.say(`code ${count}`)
       await program.reloaded(count)
     }
     assert.equal(await program.text(), 'code 3')
-    for (const { ok, failures } of await Promise.all(loops.map((loop) => loop.stop()))) {
-      assert.deepEqual(failures, [])
-      assert.ok(ok > 10, `${ok} requests`)
-    }
+    const { ok, failures } = await loop.stop()
+    assert.deepEqual(failures, [])
+    assert.ok(ok > 10, `${ok} requests`)
     assert.equal(program.connections, 1)
     assert.equal(program.stderr, '')
     assert.deepEqual(program.names('roll.failed', 'worker.killed', 'stub.ready'), [])
@@ -147,6 +147,27 @@ describe('what is watched', together, () => {
     program.write('data.json', '{ "word": "end" }')
     await reload('FAR end NEAR LATE')
     assert.equal(program.all('roll.started').at(-1)?.['reason'], 'data.json changed')
+  })
+
+  it('D6 is not what only the old code has loaded, until it is loaded again', async () => {
+    using program = await Developed.serving({ files: { 'app.ts': SMALL } })
+    const alone = 'export default { fetch: () => new Response("alone") }\n'
+    program.write('app.ts', alone)
+    await program.reloaded(1)
+    program.say('nobody reads it')
+    program.write('app.ts', `${alone}\n`)
+    await program.reloaded(2)
+    program.write('app.ts', SMALL)
+    await program.reloaded(3)
+    program.say('two')
+    await program.reloaded(4)
+    assert.equal(await program.text(), 'two')
+    const reasons = program.all('roll.started').map(({ reason }) => reason)
+    assert.deepEqual(reasons, [...Array(3).fill('app.ts changed'), 'word.ts changed'])
+    assert.deepEqual(program.names('process.held', 'warning', 'error'), [])
+    program.signal('SIGINT')
+    assert.deepEqual(await program.exit(), clean)
+    assert.deepEqual(program.names('process.held', 'warning', 'error'), [])
   })
 
   it('D6 is --reload-include besides, and not --reload-exclude', async () => {

@@ -46,6 +46,20 @@ describe('what was loaded', () => {
     assert.deepEqual([watched.hasChanged(file), watched.hasChanged(file)], [true, false])
   })
 
+  it('D6 is not watched any more when a later generation is ready without it', () => {
+    using folder = temporaryFolder()
+    const [old, page] = [join(folder.path, 'old.ts'), join(folder.path, 'page.html')]
+    const watched = new Watched({ ...nothing, folders: [folder.path], include: ['*.html'] })
+    watched.loads(old, { digest: 'a', generation: 1 })
+    watched.loads(page, { digest: '', generation: 1 })
+    watched.loads('/app/app.ts', { digest: 'a', generation: 2 })
+    assert.equal(watched.ignores(old, true), false, 'the start of the later one may yet fail')
+    assert.deepEqual(watched.isReady(2), [old])
+    writeFileSync(old, 'changed')
+    writeFileSync(page, 'changed')
+    assert.deepEqual([old, page, '/app/app.ts'].map((file) => watched.hasChanged(file)), [false, true, true]) // oxfmt-ignore
+  })
+
   it('D6 has changed when it was not there, and is now', () => {
     using folder = temporaryFolder()
     const file = join(folder.path, 'later.ts')
