@@ -1,6 +1,5 @@
-import { readFileSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { relative, resolve, sep } from 'node:path'
-import { parseEnv } from 'node:util'
 import { describeError, StewardError } from '../base/errors.ts'
 import type { Emit, ServiceEvent } from '../base/events.ts'
 import { realWorld, type Release } from '../base/world.ts'
@@ -45,8 +44,6 @@ export class Reloading {
   readonly #watched: Watched
   readonly #folders: readonly string[]
   readonly #envFile: string | undefined
-  /** What Node has taken from that file into this process, though the workers are to take what is in it by then. */
-  readonly #environment: Readonly<Record<string, string | undefined>>
   #reloads: Reloads | undefined
   #watching: Watching | undefined
   /** Why the last worker has failed. */
@@ -57,7 +54,6 @@ export class Reloading {
     const include = reloadInclude ?? (reloadDir ? ['*'] : [])
     this.#folders = include.length > 0 ? (reloadDir ?? ['.']).map(folderOf) : []
     this.#envFile = envFile === undefined ? undefined : resolve(envFile)
-    this.#environment = this.#envFile === undefined ? {} : variablesIn(this.#envFile)
     this.#watched = new Watched({
       base: this.#folder,
       folders: this.#folders,
@@ -70,14 +66,6 @@ export class Reloading {
   /** Why no worker runs, if that was told. */
   get failure(): Failure | undefined {
     return this.#failure
-  }
-
-  /** The environment of a worker. */
-  get environment(): NodeJS.ProcessEnv {
-    const own = Object.entries(process.env).filter(
-      ([name, value]) => this.#environment[name] !== value,
-    )
-    return Object.fromEntries(own)
   }
 
   /** Listens to a worker that has been spawned. */
@@ -156,15 +144,6 @@ function folderOf(given: string): string {
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return folder
   const message = `Cannot watch --reload-dir "${given}": there is no such folder; give one that exists`
   throw new StewardError('ERR_BAD_OPTION', message)
-}
-
-function variablesIn(file: string): Record<string, string | undefined> {
-  try {
-    return parseEnv(readFileSync(file, 'utf8'))
-  } catch {
-    // The worker says what is wrong with it
-    return {}
-  }
 }
 
 function cannotWatch(error: unknown): string {

@@ -157,13 +157,13 @@ function spawnPlace(
   if (isStub) {
     return spawnWorker({ ...place, development, stub: { failure: reloading?.failure } })
   }
-  const child = spawnWorker({ ...place, development }, reloading?.environment)
+  const child = spawnWorker({ ...place, development })
   reloading?.take(child, place.generation)
   return child
 }
 
 /** A worker is the same command again, in a process group of its own, with the socket behind its channel. */
-function spawnWorker(place: WorkerPlace, environment = process.env): Child {
+function spawnWorker(place: WorkerPlace): Child {
   const [, program = '', ...args] = process.argv
   const inherited: WorkerPlace = { ...place, fd: 4 }
   // What is loaded first belongs to the app
@@ -171,7 +171,7 @@ function spawnWorker(place: WorkerPlace, environment = process.env): Child {
   const child = spawn(process.execPath, [...first, program, ...args], {
     detached: true,
     stdio: ['ignore', 'inherit', 'inherit', 'ipc', place.fd],
-    env: { ...environment, [WORKER_VARIABLE]: JSON.stringify(inherited) },
+    env: { ...process.env, [WORKER_VARIABLE]: JSON.stringify(inherited) },
   })
   const { pid } = child
   return {

@@ -129,6 +129,8 @@ describe('the page', together, () => {
     const id = page.headers['steward-stub']!
     assert.ok(page.body.includes(`"${id}"`))
     using waiting = await waitingPage(program, id)
+    await program.get('/')
+    assert.equal(waiting.received, '', 'there is nothing else to see yet')
     program.write('app.ts', APP)
     assert.equal((await waiting.response()).headers['steward-stub'], id)
     // Until the stub accepts no more, as the page does

@@ -186,6 +186,14 @@ describe('what is watched', together, () => {
     assert.deepEqual(reasons, ['views/page.html changed', 'views/new.html changed', 'views/new.html changed']) // oxfmt-ignore
   })
 
+  it('D6 is looked at again and again where the file system tells nothing', async () => {
+    const env = { CHOKIDAR_USEPOLLING: '1' }
+    using program = await Developed.serving({ files: { 'app.ts': SMALL }, env })
+    program.say('two')
+    await program.reloaded(1)
+    assert.equal(await program.text(), 'two')
+  })
+
   it('D6 is a whole --reload-dir', async () => {
     const files = { 'app.ts': SMALL, 'locales/en.txt': 'hello' }
     using program = await Developed.serving({ files, args: ['--reload-dir', 'locales'] })
