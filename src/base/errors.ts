@@ -13,6 +13,7 @@ export type ErrorCode =
   | 'ERR_CLOSE_TIMEOUT'
   | 'ERR_CONTROL'
   | 'ERR_CYCLE'
+  | 'ERR_EXCLUSIVE'
   | 'ERR_GRACE_SPENT'
   | 'ERR_HANDLER_STREAMS'
   | 'ERR_HOOK'

@@ -114,7 +114,12 @@ export type ServiceEvent =
   | { type: 'roll.failed'; generation: number; took: number }
   | { type: 'stub.ready'; pid: number; took: number }
   | { type: 'stub.gone'; pid: number; age: number; cause: string }
-  | { type: 'supervisor.listening'; url: string; workers: number; reload?: boolean }
+  | { type: 'prepare.started'; pid: number }
+  | { type: 'prepare.ended'; pid: number; took: number }
+  | { type: 'prepare.failed'; pid: number; took: number; reason: string }
+  | { type: 'settling.started'; pid: number }
+  | { type: 'settling.ended'; pid: number; took: number; clean: boolean }
+  | { type: 'supervisor.listening'; url: string; workers: number }
   | { type: 'supervisor.stopping'; reason: string; grace: number }
   | { type: 'supervisor.forced'; reason: string }
   | { type: 'supervisor.closed'; clean: boolean; took: number }

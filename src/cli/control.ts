@@ -12,9 +12,10 @@ import { Observer } from '../supervisor/status.ts'
 export interface ControlSettings {
   /** The module, as it was given. */
   readonly module: string
-  readonly url: string
   /** The path of the socket; `undefined` for the default one, `false` for none. */
   readonly path: string | false | undefined
+  /** The next worker prepares the service once more. */
+  prepare(): void
   readonly emit: Emit
   readonly world: World
 }
@@ -27,12 +28,13 @@ export class ServiceControl {
   #supervisor: Controlled | undefined
 
   constructor(settings: ControlSettings) {
-    const { module, url, world } = settings
+    const { module, world, prepare } = settings
     this.#settings = settings
-    this.#observer = new Observer({ service: module, pid: process.pid, url, world, memoryOf })
+    this.#observer = new Observer({ service: module, pid: process.pid, world, memoryOf })
     this.#control = new Control({
       world,
-      answer: (line) => answer(line, { supervisor: this.#supervisor!, observer: this.#observer }),
+      answer: (line) =>
+        answer(line, { supervisor: this.#supervisor!, observer: this.#observer, prepare }),
     })
   }
 

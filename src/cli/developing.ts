@@ -10,7 +10,10 @@ export const RELOAD_GRACE = 2_000
  *
  * @throws `ERR_BAD_OPTION` for what would be wrong without it, too
  */
-export function inDevelopment(options: ServeOptions, definition: ServiceDefinition): ServeOptions {
+export function inDevelopment<Options extends ServeOptions>(
+  options: Options,
+  definition: ServiceDefinition,
+): Omit<Options, 'drainQuiet'> {
   const { gracefulTimeout } = settingsOf(definition, options)
   const { drainQuiet: _, ...others } = options
   return {

@@ -4,7 +4,7 @@ import type { Failure } from '../supervisor/messages.ts'
 
 /** Wrong use: nothing was started, and starting again changes nothing. */
 const WRONG_USE = new Set<ErrorCode>([
-  'ERR_APP_NOT_USABLE', 'ERR_BAD_OPTION', 'ERR_CAPTIVE', 'ERR_CYCLE', 'ERR_MODULE_LISTENS', 'ERR_MODULE_NOT_FOUND',
+  'ERR_APP_NOT_USABLE', 'ERR_BAD_OPTION', 'ERR_CAPTIVE', 'ERR_CYCLE', 'ERR_EXCLUSIVE', 'ERR_MODULE_LISTENS', 'ERR_MODULE_NOT_FOUND',
   'ERR_MODULE_NO_DEFAULT', 'ERR_NOT_A_RESOURCE', 'ERR_NOT_RUNNING', 'ERR_OVERRIDE_UNUSED', 'ERR_SCOPE_UNKNOWN', 'ERR_TLS',
 ]) // oxfmt-ignore
 

@@ -11,7 +11,7 @@ type Level = 'debug' | 'info' | 'warn' | 'error'
  */
 export function jsonLog(
   output: Writable,
-  worker?: { slot: number; pid: number },
+  worker?: { slot?: number; errand?: string; pid: number },
 ): (event: ServiceEvent) => void {
   const waited = new Set<string>()
   return (event) => {
@@ -50,11 +50,13 @@ function levelOf(event: ServiceEvent): Level {
     case 'worker.dying':
     case 'worker.killed':
     case 'roll.failed':
+    case 'prepare.failed':
       return 'error'
     case 'worker.gone':
     case 'stub.gone':
       return event.cause === '' ? 'info' : 'error'
     case 'supervisor.closed':
+    case 'settling.ended':
     case 'service.closed':
       return event.clean ? 'info' : 'error'
     default:

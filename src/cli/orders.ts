@@ -2,15 +2,22 @@ import { StewardError } from '../base/errors.ts'
 import { findService, type Asking, type Which } from './ask.ts'
 import { exitCodeOf, printFatal, survivePipes } from './fatal.ts'
 
+/** The options of `steward reload`. */
+export interface ReloadCommand extends WaitCommand {
+  /** Have the service prepared once more, with the newest code, before its first new worker opens anything. */
+  readonly prepare?: boolean
+}
+
 /** The options of `steward reload` and `steward stop`. */
 export interface WaitCommand extends Which {
   readonly wait?: boolean
 }
 
 /** `steward reload`: replaces the workers one after the other. With `wait`, exits with 1 when the new code did not start. */
-export function reload({ wait = false, ...which }: WaitCommand): Promise<void> {
+export function reload({ wait = false, prepare, ...which }: ReloadCommand): Promise<void> {
   return order(which, 'reload', async (service) => {
-    const { generation, took } = await service.ask({ do: 'reload', wait })
+    const also = prepare === undefined ? {} : { prepare }
+    const { generation, took } = await service.ask({ do: 'reload', wait, ...also })
     if (took === undefined) return `reloading, to generation ${generation}`
     return `reloaded in ${(took / 1_000).toFixed(1)} s, now generation ${generation}`
   })

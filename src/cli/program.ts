@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { Duration } from '../base/deadline.ts'
 import { graph } from './graph.ts'
+import { INSPECTOR } from './inspection.ts'
 import { reload, scale, stop } from './orders.ts'
 import { serveModule } from './serve.ts'
 import { status } from './status.ts'
@@ -10,12 +11,17 @@ import { status } from './status.ts'
 /** The command line: what `steward` does with its arguments. Sets the exit code; never throws. */
 export async function main(argv: readonly string[]): Promise<void> {
   try {
-    await program().parseAsync(argv)
+    await program().parseAsync(argv.map(inspectWord))
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
     // Help and version are no errors; what was wrong has been printed
     process.exitCode = error.exitCode === 0 ? 0 : 2
   }
+}
+
+/** As Node has it: what follows the word is no value of it, but the module. */
+function inspectWord(word: string): string {
+  return word === '--inspect' || word === '--inspect-brk' ? `${word}=${INSPECTOR}` : word
 }
 
 function program(): Command {
@@ -41,13 +47,7 @@ function addServe(command: Command): void {
       'serve a module: its default export is a service(…), or an app (Hono, { fetch }, a (req, res) listener)',
     )
     .argument('<module>', 'the file, in TypeScript or JavaScript')
-  addReload(addPlace(serve))
-    .option('-w, --workers <number>', 'processes that serve, under a supervisor', workers)
-    .option(
-      '--control <path>',
-      'where its control socket is, for steward status, reload, scale, stop',
-    )
-    .option('--no-control', 'no control socket')
+  addReload(addWorkers(addPlace(serve)))
     .option('--graceful-timeout <time>', 'the whole time a stop may take (25s)', time)
     .option(
       '--drain-delay <time>',
@@ -99,7 +99,11 @@ function addPlace(serve: Command): Command {
   return serve
     .option('--host <address>', 'address to listen on (127.0.0.1, or all when PORT is set)')
     .option('-p, --port <number>', 'port to listen on (PORT, or 3000)', port)
-    .option('-b, --bind <where>', 'host:port, unix:path or fd://number, in one')
+    .option(
+      '-b, --bind <where>',
+      'host:port, unix:path or fd://number, in one word; may be given several times',
+      several,
+    )
     .option('--unix <path>', 'listen on a Unix socket')
     .option('--fd <number>', 'listen on an inherited socket', descriptor)
     .option('--tls-cert <file>', 'serve TLS with this certificate (PEM, with its chain)')
@@ -124,6 +128,27 @@ function addReload(serve: Command): Command {
     )
 }
 
+/** The processes, and what is told about them. */
+function addWorkers(serve: Command): Command {
+  return serve
+    .option('-w, --workers <number>', 'processes that serve, under a supervisor', workers)
+    .option(
+      '--control <path>',
+      'where its control socket is, for steward status, reload, scale, stop',
+    )
+    .option('--no-control', 'no control socket')
+    .option('--boot-timeout <time>', "how long each step of a worker's start may take (60s)", time)
+    .option('--notify-fd <number>', 'tell s6 there that it is ready: a newline', descriptor)
+    .option(
+      '--inspect <where>',
+      'open an inspector in each worker, from this port on (127.0.0.1:9229); as --inspect or --inspect=host:port',
+    )
+    .option(
+      '--inspect-brk <where>',
+      'the same, and wait for a debugger before the module is loaded',
+    )
+}
+
 /** The commands for a service that runs under a supervisor. */
 function addControl(command: Command): void {
   const add = (name: string, description: string): Command =>
@@ -141,6 +166,7 @@ function addControl(command: Command): void {
       '--wait',
       'until it is done; exits with 1, and says why, when the new ones do not start',
     )
+    .option('--prepare', 'run what the service prepares once more, before its first new worker')
     .action(reload)
   add('scale', 'change how many workers a service has')
     .argument('<number>', 'how many from now on', workers)

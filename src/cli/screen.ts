@@ -2,7 +2,6 @@ import type { WriteStream } from 'node:tty'
 import { styleText } from 'node:util'
 import { blamesClient, describeError, isStewardError, withoutSecrets } from '../base/errors.ts'
 import type { OfWorker, Served, ServiceEvent, StageTimes, Waiting } from '../base/events.ts'
-import type { WorkerPlace } from '../supervisor/messages.ts'
 import { ofUserCode } from './fatal.ts'
 
 type Style = Parameters<typeof styleText>[0]
@@ -27,6 +26,14 @@ const PART_OF_RELOADS = new Set<ServiceEvent['type']>([
   'drain.waiting', 'request.cut', 'handler.abandoned', 'process.held',
 ]) // oxfmt-ignore
 
+/** Whose events they are. */
+export interface Shown {
+  /** Which worker it is, where a supervisor tells the rest. */
+  readonly slot?: number
+  /** Is it started anew whenever its code changes? */
+  readonly development?: boolean | undefined
+}
+
 /**
  * Shows a service on a terminal: what opens, where it is, what a stop waits for, and how it ended. Of several workers, each shows
  * only its trouble, with its number, and their supervisor the rest.
@@ -34,25 +41,24 @@ const PART_OF_RELOADS = new Set<ServiceEvent['type']>([
 export class Screen {
   readonly #module: string
   readonly #output: WriteStream
-  #url = ''
+  readonly #urls: string[] = []
   #wasReady = false
-  /** Which worker it is, where there are several. */
-  readonly #place: WorkerPlace | undefined
+  readonly #shown: Shown
   /** Workers that were asked to stop. */
   readonly #asked = new Set<number>()
-  /** Is it started anew whenever its code changes? */
-  #reloads = false
   /** Why it is being reloaded, or was last. */
   #reason = ''
 
-  constructor(module: string, output: WriteStream, place?: WorkerPlace) {
+  constructor(module: string, output: WriteStream, shown: Shown = {}) {
     this.#module = module
     this.#output = output
-    this.#place = place
+    this.#shown = shown
   }
 
   readonly show = (event: ServiceEvent): void => {
-    if (this.#place && !isTrouble(event, this.#place)) return
+    const { slot, development } = this.#shown
+    if (slot !== undefined && !isTrouble(event)) return
+    if (slot !== undefined && development && PART_OF_RELOADS.has(event.type)) return
     const lines =
       this.#ofLife(event) ??
       this.#ofParts(event) ??
@@ -70,7 +76,7 @@ export class Screen {
       case 'service.opening':
         return [`${this.#style('bold', 'steward')} ${this.#module}`, '']
       case 'service.listening':
-        this.#url = event.url
+        this.#urls.push(event.url)
         return []
       case 'service.ready':
         this.#wasReady = true
@@ -179,7 +185,7 @@ export class Screen {
 
   /** A reload is one line, when it is over; what went wrong is shown by whom it happened to. */
   #ofReload(event: ServiceEvent): string[] | undefined {
-    if (!this.#reloads) return undefined
+    if (!this.#shown.development) return undefined
     switch (event.type) {
       case 'roll.started':
         this.#reason = event.reason
@@ -248,10 +254,9 @@ export class Screen {
   #ofSupervisor(event: ServiceEvent): string[] | undefined {
     switch (event.type) {
       case 'supervisor.listening': {
-        this.#url = event.url
-        this.#reloads = event.reload ?? false
+        if (this.#urls.push(event.url) > 1) return []
         const count = event.workers === 1 ? '1 worker' : `${event.workers} workers`
-        const mode = event.reload ? ', reloaded when its code changes' : ''
+        const mode = this.#shown.development ? ', reloaded when its code changes' : ''
         return [`${this.#style('bold', 'steward')} ${this.#module}, ${count}${mode}`, '']
       }
       case 'supervisor.stopping':
@@ -279,8 +284,10 @@ export class Screen {
   }
 
   #ready(took: number): string {
-    const keys = this.#reloads && process.stdin.isTTY ? 'h shows the keys' : 'Ctrl-C stops it'
-    return `  ${this.#style(['bold', 'cyan'], this.#url)}   ready in ${time(took)}, ${keys}`
+    const urls = this.#urls.map((url) => this.#style(['bold', 'cyan'], url)).join('  ')
+    const hasKeys = this.#shown.development && process.stdin.isTTY
+    const next = hasKeys ? 'h shows the keys' : 'Ctrl-C stops it'
+    return `  ${urls}   ready in ${time(took)}, ${next}`
   }
 
   /** What failed, and where: the stack of user code, since nobody else shows it. */
@@ -304,7 +311,8 @@ export class Screen {
 
   #line(kind: keyof typeof SIGNS, what: string, ...details: string[]): string {
     const [style, sign] = SIGNS[kind]
-    const who = this.#place ? `worker ${this.#place.slot}: ` : ''
+    const { slot } = this.#shown
+    const who = slot === undefined ? '' : `worker ${slot}: `
     const begin = `  ${this.#style(style, sign)} ${who}`
     if (details.length === 0) return `${begin}${what}`
     return `${begin}${what.padEnd(24)} ${this.#style('dim', details.join('  '))}`
@@ -315,8 +323,7 @@ export class Screen {
   }
 }
 
-function isTrouble(event: ServiceEvent, { development }: WorkerPlace): boolean {
-  if (development && PART_OF_RELOADS.has(event.type)) return false
+function isTrouble(event: ServiceEvent): boolean {
   return TROUBLE.has(event.type) || ('error' in event && event.error !== undefined)
 }
 

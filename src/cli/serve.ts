@@ -1,18 +1,22 @@
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import type { Duration } from '../base/deadline.ts'
+import { milliseconds, type Duration } from '../base/deadline.ts'
 import { describeError, StewardError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
 import { realWorld } from '../base/world.ts'
 import { Certificate } from '../http/certificates.ts'
 import { isActivated } from '../service/activation.ts'
+import { checkExclusive, exclusiveOf } from '../service/exclusive.ts'
 import { leave } from '../service/leaving.ts'
+import { notifyDescriptor } from '../service/notify-descriptor.ts'
 import { settingsOf, type ServeOptions } from '../service/options.ts'
 import { exitCode, guard, serveRun } from '../service/serve.ts'
 import type { Guarded } from '../service/signals.ts'
 import { isStopped } from '../service/starting.ts'
+import { inDevelopment } from './developing.ts'
+import { runErrand } from './errand.ts'
 import { exitCodeOf, printFatal, survivePipes, type Form } from './fatal.ts'
 import { stateFolderFor } from '../service/state.ts'
-import { inDevelopment } from './developing.ts'
+import { closeInspector, inspectorOf, openInspector, type InspectCommand } from './inspection.ts'
 import { find, load, type Loaded, type LoadOptions } from './load.ts'
 import { tellLoadedFiles } from './loaded-files.ts'
 import { jsonLog } from './log.ts'
@@ -23,10 +27,10 @@ import { supervise } from './supervise.ts'
 import { WorkerLink } from './worker.ts'
 
 /** The options of `steward serve`, as they were given. */
-export interface ServeCommand extends LoadOptions, ReloadOptions {
+export interface ServeCommand extends LoadOptions, InspectCommand, ReloadOptions {
   host?: string
   port?: number
-  bind?: string
+  bind?: readonly string[]
   unix?: string
   fd?: number
   tlsCert?: string
@@ -53,6 +57,8 @@ export interface ServeCommand extends LoadOptions, ReloadOptions {
   watchdog: boolean
   signalExitCodes?: boolean
   workers?: number
+  bootTimeout?: Duration
+  notifyFd?: number
   control?: string | false
 }
 
@@ -67,12 +73,13 @@ export async function serveModule(module: string, command: ServeCommand): Promis
     const link = WorkerLink.of(command)
     const log =
       form === 'pretty'
-        ? new Screen(module, process.stdout, link?.place).show
-        : jsonLog(process.stdout, link && { slot: link.place.slot, pid: process.pid })
+        ? new Screen(module, process.stdout, link?.shown ?? { development: command.reload }).show
+        : jsonLog(process.stdout, link?.name)
     unserved.link = link
     const reloading = link ? undefined : reloadingOf(command)
+    const isSupervised = command.workers !== undefined || reloading !== undefined
     if (link?.place.stub) await serveStub(command, { where, log, link, unserved })
-    else if ((command.workers === undefined && !reloading) || link) {
+    else if (link || !isSupervised) {
       await serveHere(module, command, { where, log, link, unserved })
     } else await superviseHere(module, command, { where, emit: log, reloading })
   } catch (error) {
@@ -94,25 +101,33 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
   const { where, log, link, unserved } = here
   if (typeof command.control === 'string' && !link) throw uncontrolled(command.control)
   const tls = tlsOf(command)
+  const on = link ? both(log, link.follow) : readyAt(command, log)
+  const inspect = link ? link.place.inspect : inspectorOf(command, process)
+  if (inspect) openInspector(inspect)
   const isDeveloped = link?.place.development ?? false
   if (link && isDeveloped) tellLoadedFiles(link.loads)
   const loaded = await load(module, command)
   if (unserved.isEnding) return
-  const on: Emit = link ? (event) => (log(event), link.follow(event)) : log
-  const place = link ? { fd: link.place.fd } : where
   const usual = {
-    ...optionsOf(command, place, loaded),
+    ...optionsOf(command, where, loaded),
     state: command.state ?? stateFolderFor(module, process.env),
     ...tls,
     on,
   }
   const options = isDeveloped ? inDevelopment(usual, loaded.definition) : usual
-  link?.loaded(settingsOf(loaded.definition, options).gracefulTimeout)
+  if (link?.place.errand) {
+    const code = await runErrand(link.place.errand, loaded.definition, { serve: options, emit: on })
+    link.end()
+    return leave(code, NOWHERE)
+  }
+  if (link && !(await mayGoOn(link, loaded, options))) return leave(0, NOWHERE)
+  if (unserved.isEnding) return
   const removePid = command.pid === undefined || link ? undefined : writePid(command.pid)
   try {
     const running = await serveRun(
       loaded.definition,
       link ? { ...options, signalExitCodes: false } : options,
+      link?.place.listen,
     )
     link?.take(running)
     const { clean } = await running.closed
@@ -128,26 +143,48 @@ async function serveStub(
   { log, link, unserved }: Here & { link: WorkerLink },
 ): Promise<void> {
   const { http2, keepAlive, health, healthLive = '/livez', healthReady = '/readyz' } = command
-  const probes = health && { live: healthLive, ready: healthReady }
-  const stub = stubService(link.place.stub!, probes)
+  const stub = stubService(link.place.stub!, health && { live: healthLive, ready: healthReady })
   const tls = tlsOf(command)
-  link.loaded(stub.gracefulTimeout)
-  const running = await serveRun(stub, {
-    fd: link.place.fd,
-    ...given({ http2, keepAlive }),
-    limits: limitsOf(command),
-    health: false,
-    ...tls,
-    on: (event) => {
-      // Of what it does its supervisor tells
-      if (event.type === 'error') log(event)
-      link.follow(event)
-    },
-  })
+  await link.loaded({ grace: stub.gracefulTimeout, prepares: false, exclusive: [] })
+  // Of what it does its supervisor tells
+  const logError: Emit = (event) => event.type === 'error' && log(event)
+  const options = { ...given({ http2, keepAlive }), limits: limitsOf(command), ...tls }
+  const on = both(logError, link.follow)
+  const running = await serveRun(stub, { ...options, health: false, on }, link.place.listen)
   if (unserved.isEnding) return
   link.take(running)
   await running.closed
   leave(0, NOWHERE)
+}
+
+function both(one: Emit, other: Emit): Emit {
+  return (event) => {
+    one(event)
+    other(event)
+  }
+}
+
+/** Where s6 waits for the service, it is told as well. @throws `ERR_BAD_OPTION` */
+function readyAt({ notifyFd }: ServeCommand, log: Emit): Emit {
+  return notifyFd === undefined ? log : both(log, notifyDescriptor(notifyFd, log))
+}
+
+/** What its supervisor has to know of a worker that is loaded. Is it this one that is to go on? */
+async function mayGoOn(
+  link: WorkerLink,
+  { definition, port }: Loaded,
+  options: ServeOptions,
+): Promise<boolean> {
+  const { workers, defaultPort } = link.place
+  const exclusive = exclusiveOf(definition)
+  checkExclusive(exclusive, workers)
+  if (defaultPort !== undefined && port !== undefined && port !== defaultPort) {
+    link.elsewhere(port)
+    return false
+  }
+  const { gracefulTimeout: grace } = settingsOf(definition, options)
+  await link.loaded({ grace, prepares: definition.prepares, exclusive })
+  return true
 }
 
 function uncontrolled(path: string): StewardError {
@@ -167,7 +204,8 @@ async function superviseHere(
   command: ServeCommand,
   { where, emit, reloading }: Supervising,
 ): Promise<void> {
-  const { workers = 1, gracefulTimeout, signalExitCodes, control } = command
+  const { workers = 1, gracefulTimeout, signalExitCodes, control, bootTimeout } = command
+  const boot = milliseconds(bootTimeout ?? '60s')
   const { tls } = tlsOf(command)
   if (reloading) {
     // What no change of the code would set right ends it at once
@@ -177,7 +215,21 @@ async function superviseHere(
   const removePid = command.pid === undefined ? undefined : writePid(command.pid)
   try {
     const serve = { ...where, ...given({ gracefulTimeout, tls, signalExitCodes }) }
-    await supervise({ workers, serve, emit, module, control, reloading })
+    const isPlaced = isElsewhere(where)
+    const inspect = inspectorOf(command, process)
+    const told = readyAt(command, emit)
+    closeInspector()
+    await supervise({
+      workers,
+      serve,
+      isPlaced,
+      boot,
+      inspect,
+      emit: told,
+      module,
+      control,
+      reloading,
+    })
   } finally {
     removePid?.()
   }
@@ -216,41 +268,11 @@ class Unserved implements Guarded {
 
 const NOWHERE = { emit: () => {}, world: realWorld }
 
-type Place = Pick<ServeOptions, 'host' | 'port' | 'unix' | 'fd'>
+type Place = Pick<ServeOptions, 'host' | 'port' | 'unix' | 'fd' | 'bind'>
 
-/** Where to listen: one place, said in one way. @throws `ERR_BAD_OPTION` */
+/** Where to listen, of what was given. */
 function placeOf({ host, port, bind, unix, fd }: ServeCommand): Place {
-  const place = { ...(host === undefined ? {} : { host }), ...(port === undefined ? {} : { port }) }
-  const named = [
-    Object.keys(place).length > 0,
-    bind !== undefined,
-    unix !== undefined,
-    fd !== undefined,
-  ].filter(Boolean)
-  if (named.length > 1) {
-    throw new StewardError(
-      'ERR_BAD_OPTION',
-      'Cannot listen in several places: give one of --host and --port, --bind, --unix, --fd',
-    )
-  }
-  if (unix !== undefined) return { unix }
-  if (fd !== undefined) return { fd }
-  return bind === undefined ? place : parseBind(bind)
-}
-
-function parseBind(bind: string): Place {
-  const [, unix] = /^unix:(?:\/\/)?(.+)$/.exec(bind) ?? []
-  if (unix !== undefined) return { unix }
-  const [, fd] = /^fd:\/\/(\d+)$/.exec(bind) ?? []
-  if (fd !== undefined) return { fd: Number(fd) }
-  const [, host, port] = /^(?:\[?([^\]]*?)\]?:)?(\d+)$/.exec(bind) ?? []
-  if (port !== undefined && Number(port) <= 65_535) {
-    return { port: Number(port), ...(host ? { host } : {}) }
-  }
-  throw new StewardError(
-    'ERR_BAD_OPTION',
-    `Cannot listen on --bind "${bind}": give host:port, unix:path or fd://number`,
-  )
+  return given({ host, port, bind, unix, fd })
 }
 
 /** TLS, when its two files are given. @throws `ERR_BAD_OPTION` when one of them is missing */
@@ -271,9 +293,7 @@ function tlsOf({ tlsCert, tlsKey, tlsCa }: ServeCommand): Pick<ServeOptions, 'tl
 
 function optionsOf(command: ServeCommand, where: Place, { port }: Loaded): ServeOptions {
   const { gracefulTimeout, drainDelay, drainQuiet, refuse, http2, keepAlive } = command
-  const isElsewhere =
-    Object.keys(where).length > 0 || process.env['PORT'] !== undefined || isActivated(process)
-  const own = port === undefined || isElsewhere ? {} : { port }
+  const own = port === undefined || isElsewhere(where) ? {} : { port }
   return {
     ...own,
     ...where,
@@ -283,6 +303,12 @@ function optionsOf(command: ServeCommand, where: Place, { port }: Loaded): Serve
     watchdog: command.watchdog,
     signalExitCodes: command.signalExitCodes ?? false,
   }
+}
+
+/** Has somebody named the place to listen on, so that the service's own port does not count? */
+function isElsewhere(where: Place): boolean {
+  const isNamed = Object.keys(where).length > 0 || process.env['PORT'] !== undefined
+  return isNamed || isActivated(process)
 }
 
 function limitsOf(command: ServeCommand): NonNullable<ServeOptions['limits']> {

@@ -28,8 +28,12 @@ const COLUMNS: readonly Column[] = [
 /** A service and its workers, for a person. Colours where the stream shows any. */
 export function statusTable(status: Status, stream: NodeJS.WriteStream): string {
   const paint = (style: Style, text: string): string => styleText(style, text, { stream })
-  const { service, url, state, pid, since, age, workers } = status
-  const head = [paint('bold', service), paint('cyan', url), paint(COLOURS[state]!, state)]
+  const { service, urls, state, pid, since, age, workers } = status
+  const head = [
+    paint('bold', service),
+    paint('cyan', urls.join(', ')),
+    paint(COLOURS[state]!, state),
+  ]
   const when = `since ${localTime(since)} (${duration(age)})`
   const begin = `${head.join('  ')}  ${paint('dim', `process ${pid}, ${when}`)}`
   const rows = workers.map((worker) => rowOf(worker, widthsOf(workers), paint))

@@ -1,23 +1,23 @@
-import { spawn } from 'node:child_process'
 import { milliseconds } from '../base/deadline.ts'
-import { StewardError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
 import { realWorld, type Release } from '../base/world.ts'
-import type { Binding } from '../http/binding.ts'
 import { leave } from '../service/leaving.ts'
 import { Notifier, takeNotifySettings } from '../service/notify.ts'
 import type { ServeOptions } from '../service/options.ts'
-import { RELOAD_GRACE } from './developing.ts'
-import { bindPlace, exitCode, guard } from '../service/serve.ts'
+import { DEFAULT_PORT } from '../service/places.ts'
+import { exitCode, guard } from '../service/serve.ts'
 import { onSignal, type Guarded } from '../service/signals.ts'
-import { WORKER_VARIABLE, type FromWorker, type WorkerPlace } from '../supervisor/messages.ts'
+import type { InspectorPlace } from '../supervisor/messages.ts'
 import { Supervisor, type System } from '../supervisor/supervisor.ts'
 import type { Child } from '../supervisor/worker.ts'
+import { Admission } from './admission.ts'
 import { ServiceControl } from './control.ts'
+import { RELOAD_GRACE } from './developing.ts'
+import { Inspectors } from './inspection.ts'
+import { spawnWorker } from './processes.ts'
 import type { Reloading } from './reload.ts'
-
-/** How long each step of a worker's start may take, in milliseconds. */
-const BOOT = 60_000
+import { Settlement } from './settlement.ts'
+import { Sockets } from './sockets.ts'
 
 /** How long a stop may take where nothing is said, in milliseconds: what `service()` has by default. */
 const GRACE = 25_000
@@ -27,6 +27,12 @@ export interface SuperviseOptions {
   readonly workers: number
   /** Where to listen, how long a stop may take, and with which codes to exit; its other fields are the workers' own. */
   readonly serve: ServeOptions
+  /** Did anybody name a place? Else the service may, when it is loaded. */
+  readonly isPlaced: boolean
+  /** How long each step of a worker's start may take, in milliseconds: as long as it likes where it can be looked into. */
+  readonly boot: number
+  /** Where the first worker opens its inspector; the others have the ports after it. */
+  readonly inspect: InspectorPlace | undefined
   readonly emit: Emit
   /** The module, as it was given. */
   readonly module: string
@@ -37,78 +43,149 @@ export interface SuperviseOptions {
 }
 
 /**
- * Runs workers on one listening socket until a signal stops them, and sets the exit code. Nothing of the app is loaded here.
+ * Runs workers on the same listening sockets until a signal stops them, and sets the exit code. Nothing of the app is loaded here.
  *
  * @throws `ERR_LISTEN`, `ERR_BAD_OPTION`, both before any worker is started
  */
 export async function supervise(options: SuperviseOptions): Promise<void> {
-  const { workers, serve, emit } = options
-  const { binding, warnings } = await bindPlace(serve)
-  for (const message of warnings) emit({ type: 'warning', message })
-  const fd = descriptorOf(binding)
-  const grace = serve.gracefulTimeout === undefined ? GRACE : milliseconds(serve.gracefulTimeout)
-  const { module, control: path, reloading } = options
-  const plain = binding.describe()
-  const url = serve.tls ? plain.replace(/^http:/, 'https:') : plain
-  const control = new ServiceControl({ module, url, path, emit, world: realWorld })
-  const notify = notifying(emit)
-  const tell: Emit = (event) => {
-    reloading?.follow(event)
-    control.follow(event)
-    notify(event)
-  }
-  const system: System = {
-    world: realWorld,
-    spawn: (place) => spawnPlace({ ...place, fd }, reloading),
-    release: () => void binding.release(),
-  }
-  const development = reloading !== undefined
-  const limits = { boot: BOOT, grace: development ? Math.min(grace, RELOAD_GRACE) : grace }
-  const supervisor = new Supervisor(system, { workers, emit: tell, ...limits, development })
-  const closeControl = await openControl(control, supervisor, binding)
-  const release = follow(supervisor)
-  const closeReloading = await reloading?.open(supervisor, tell)
-  const mode = development ? { reload: true } : {}
-  tell({ type: 'supervisor.listening', url, workers, ...mode })
-  supervisor.start()
-  const { code } = await supervisor.closed
-  const asked = release()
-  closeReloading?.()
-  closeControl()
-  leave(code || exitCode(asked ?? '', serve), { emit, world: realWorld })
+  const { serve, emit } = options
+  const sockets = await (options.isPlaced ? Sockets.bind(serve) : Sockets.bindDefault(serve))
+  for (const message of sockets.warnings) emit({ type: 'warning', message })
+  const supervision = new Supervision(sockets, options)
+  const code = await supervision.run()
+  leave(code, { emit, world: realWorld })
 }
 
-async function openControl(
-  control: ServiceControl,
-  supervisor: Supervisor,
-  binding: Binding,
-): Promise<Release> {
+/** A supervisor, and what goes on around it in this process. */
+class Supervision {
+  readonly #options: SuperviseOptions
+  readonly #sockets: Sockets
+  readonly #control: ServiceControl
+  readonly #settlement: Settlement
+  readonly #admission: Admission
+  readonly #supervisor: Supervisor
+  readonly #inspectors: Inspectors | undefined
+  readonly #notifier: Notifier | undefined
+  readonly #tell: Emit
+
+  constructor(sockets: Sockets, options: SuperviseOptions) {
+    const { workers, serve, emit, module, control: path, inspect, reloading } = options
+    this.#options = options
+    this.#sockets = sockets
+    const grace = serve.gracefulTimeout === undefined ? GRACE : milliseconds(serve.gracefulTimeout)
+    this.#inspectors = inspect && new Inspectors(inspect)
+    this.#notifier = notifierOf(emit)
+    this.#tell = (event) => {
+      if (event.type === 'worker.ready' || event.type === 'stub.ready') reveal(sockets, emit)
+      reloading?.follow(event)
+      this.#control.follow(event)
+      this.#settlement.follow(event)
+      emit(event)
+      this.#inspectors?.follow(event)
+      this.#notifier?.follow(event)
+      // Where there is no place to listen on, no change of the code makes one
+      if (this.#admission.trouble !== undefined) this.#supervisor.stop('it cannot listen')
+    }
+    this.#settlement = new Settlement({
+      spawn: () => this.#errand('settle'),
+      emit: this.#tell,
+      grace,
+    })
+    this.#admission = new Admission({
+      sockets,
+      settlement: this.#settlement,
+      emit: this.#tell,
+      spawn: () => this.#errand('prepare'),
+      listening: () => this.#listening(),
+      progress: () => this.#notifier?.progress(),
+    })
+    const prepare = (): void => this.#admission.again()
+    this.#control = new ServiceControl({ module, path, emit, prepare, world: realWorld })
+    const boot = inspect ? Infinity : options.boot
+    const development = reloading !== undefined
+    const limits = { boot, grace: development ? Math.min(grace, RELOAD_GRACE) : grace }
+    const settings = { workers, emit: this.#tell, ...limits, development }
+    this.#supervisor = new Supervisor(this.#system(), settings)
+  }
+
+  /** Resolves when the last process is gone, with the exit code. @throws what stands in the way of the start */
+  async run(): Promise<number> {
+    const supervisor = this.#supervisor
+    const closeControl = await this.#openControl()
+    const release = follow(supervisor, this.#settlement)
+    const closeReloading = await this.#options.reloading?.open(supervisor, this.#tell)
+    // A place that was named is certain
+    if (this.#options.isPlaced) this.#admission.checkPlace()
+    supervisor.start()
+    const { code } = await supervisor.closed
+    closeReloading?.()
+    await this.#settlement.run(supervisor.stopTook)
+    const asked = release()
+    closeControl()
+    const { trouble } = this.#admission
+    if (trouble !== undefined) throw trouble
+    return code || exitCode(asked ?? '', this.#options.serve)
+  }
+
+  #system(): System {
+    return {
+      world: realWorld,
+      spawn: ({ isStub, ...place }) => {
+        const { listen } = this.#sockets
+        const { reloading } = this.#options
+        const development = reloading !== undefined
+        if (isStub) {
+          const stub = { failure: reloading?.failure }
+          return spawnWorker({ ...place, development, stub, listen })
+        }
+        const open = this.#admission.isCertain ? {} : { defaultPort: DEFAULT_PORT }
+        const inspect = this.#inspectors?.free(place.slot)
+        const whole = { ...place, ...open, ...(inspect && { inspect }), development, listen }
+        const process = spawnWorker(whole)
+        reloading?.take(process, place.generation)
+        const child = this.#admission.of(process)
+        this.#inspectors?.started(place.slot, child)
+        return child
+      },
+      release: () => void this.#sockets.release(),
+    }
+  }
+
+  #errand(errand: 'prepare' | 'settle'): Child {
+    return spawnWorker({ slot: 0, generation: 0, workers: 1, listen: [], errand })
+  }
+
+  #listening(): void {
+    const { workers } = this.#options
+    for (const url of this.#sockets.urls) this.#tell({ type: 'supervisor.listening', url, workers })
+  }
+
+  async #openControl(): Promise<Release> {
+    try {
+      return await this.#control.open(this.#supervisor)
+    } catch (error) {
+      await this.#sockets.release()
+      throw error
+    }
+  }
+}
+
+function reveal(sockets: Sockets, emit: Emit): void {
   try {
-    return await control.open(supervisor)
+    sockets.reveal()
   } catch (error) {
-    await binding.release()
-    throw error
+    emit({ type: 'error', message: 'A Unix socket could not be put in its place', error })
   }
-}
-
-function descriptorOf(binding: Binding): number {
-  const fd = binding.fd()
-  if (fd !== undefined) return fd
-  void binding.release()
-  throw new StewardError(
-    'ERR_BAD_OPTION',
-    'Cannot share a Unix socket between workers: give --host and --port, or pass a socket that listens with --fd',
-  )
 }
 
 /**
  * The process's signals: HUP replaces the workers, unless a terminal sends it. What it returns ends that, and gives the signal that
  * asked the process to end.
  */
-function follow(supervisor: Supervisor): () => string | undefined {
+function follow(supervisor: Supervisor, settlement: Settlement): () => string | undefined {
   const guarded: Guarded = {
     stop: (reason) => supervisor.stop(reason),
-    force: (reason) => supervisor.force(reason),
+    force: (reason) => (supervisor.force(reason), settlement.kill()),
     fail: (error) => supervisor.fail(error),
     ...(process.stdin.isTTY ? {} : { reload: (reason: string) => supervisor.restart(reason) }),
   }
@@ -126,78 +203,9 @@ function follow(supervisor: Supervisor): () => string | undefined {
   }
 }
 
-/** systemd hears of the service, which is ready with its first worker, from its main process alone. */
-function notifying(emit: Emit): Emit {
+/** systemd hears of the service from its main process alone. */
+function notifierOf(emit: Emit): Notifier | undefined {
   const settings = takeNotifySettings(process)
-  if (!settings) return emit
   const warn = (message: string): void => emit({ type: 'warning', message })
-  const notifier = new Notifier(settings, { warn, world: realWorld })
-  let isReady = false
-  return (event) => {
-    emit(event)
-    if (event.type === 'supervisor.listening') {
-      notifier.follow({ type: 'service.listening', url: event.url })
-    }
-    if (event.type === 'worker.ready' && !isReady) {
-      isReady = true
-      notifier.follow({ type: 'service.ready', took: event.took })
-    }
-    if (event.type === 'supervisor.stopping') {
-      notifier.follow({ type: 'service.stopping', reason: event.reason, grace: event.grace })
-    }
-  }
-}
-
-/** What is asked for: a worker, or what stands in for all of them. */
-function spawnPlace(
-  { isStub, ...place }: { slot: number; generation: number; isStub?: boolean; fd: number },
-  reloading: Reloading | undefined,
-): Child {
-  const development = reloading ? true : undefined
-  if (isStub) {
-    return spawnWorker({ ...place, development, stub: { failure: reloading?.failure } })
-  }
-  const child = spawnWorker({ ...place, development })
-  reloading?.take(child, place.generation)
-  return child
-}
-
-/** A worker is the same command again, in a process group of its own, with the socket behind its channel. */
-function spawnWorker(place: WorkerPlace): Child {
-  const [, program = '', ...args] = process.argv
-  const inherited: WorkerPlace = { ...place, fd: 4 }
-  // What is loaded first belongs to the app
-  const first = place.stub ? [] : process.execArgv
-  const child = spawn(process.execPath, [...first, program, ...args], {
-    detached: true,
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc', place.fd],
-    env: { ...process.env, [WORKER_VARIABLE]: JSON.stringify(inherited) },
-  })
-  const { pid } = child
-  return {
-    pid: pid ?? 0,
-    send: (message) => void (child.connected && child.send(message, () => {})),
-    kill: () => killGroup(pid),
-    onMessage: (listener) => void child.on('message', (message) => listener(message as FromWorker)),
-    onExit(listener) {
-      child.on('error', (error) => {
-        // Only without a process is that its end
-        if (pid === undefined) listener({ code: 1, signal: null, error: error.message })
-      })
-      child.once('exit', (code, signal) => {
-        // What it has spawned goes with it
-        killGroup(pid)
-        listener({ code, signal })
-      })
-    },
-  }
-}
-
-function killGroup(pid: number | undefined): void {
-  if (pid === undefined) return
-  try {
-    process.kill(-pid, 'SIGKILL')
-  } catch {
-    // Nobody is left in it
-  }
+  return settings && new Notifier(settings, { warn, world: realWorld })
 }

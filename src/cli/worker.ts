@@ -5,15 +5,19 @@ import type { ServeOptions } from '../service/options.ts'
 import type { ServiceRun } from '../service/run.ts'
 import type { StopManner } from '../service/settings.ts'
 import {
-  WORKER_VARIABLE, type Failure, type FromWorker, type StopKind, type ToWorker, type WorkerPlace,
+  WORKER_VARIABLE, type Failure, type FromWorker, type LoadedService, type StopKind, type ToWorker, type WorkerPlace,
 } from '../supervisor/messages.ts' // oxfmt-ignore
 import { failureOf } from './fatal.ts'
+import { openInspector } from './inspection.ts'
 
 /** How long an idle connection was promised to be kept, where nothing else was said, in milliseconds. */
 const KEEP_ALIVE = 75_000
 
+/** How long an idle connection is kept where the next worker waits for the end of this one, in milliseconds. */
+const SHORT_IDLE = 100
+
 /** In development nobody waits for what an old worker has under way. In milliseconds. */
-const SHORT: StopManner = { idle: 100, drainDelay: 0, drain: 300 }
+const SHORT: StopManner = { idle: SHORT_IDLE, drainDelay: 0, drain: 300 }
 
 /** How much of an error's message is told, in characters: all of it is in the log. */
 const LONGEST_REASON = 500
@@ -23,6 +27,7 @@ export class WorkerLink {
   readonly place: WorkerPlace
   readonly #keepAlive: number
   #run: ServiceRun | undefined
+  readonly #admitted = Promise.withResolvers<void>()
   /** Was it the supervisor that asked it to stop? */
   #asked = false
   #wasReady = false
@@ -35,8 +40,8 @@ export class WorkerLink {
     this.#keepAlive = keepAlive === undefined ? KEEP_ALIVE : milliseconds(keepAlive)
     process.on('message', (message) => this.#hear(message as ToWorker))
     process.once('disconnect', this.#orphaned)
-    // What never ends by itself must not look alive because of it
-    process.channel?.unref()
+    // What never ends by itself must not look alive because of it; an errand that waits for nothing is not done
+    if (place.errand === undefined) process.channel?.unref()
   }
 
   /** The link of this process, when a supervisor has started it; `undefined` otherwise. Once: its children are no workers. */
@@ -47,9 +52,34 @@ export class WorkerLink {
     return new WorkerLink(JSON.parse(place) as WorkerPlace, options)
   }
 
-  /** The module is loaded: only now is it known how long a stop may take, in milliseconds. */
-  loaded(grace: number): void {
-    this.#send({ t: 'loaded', grace })
+  /** How its events are shown. */
+  get shown(): { slot?: number; development: boolean } {
+    const { slot } = this
+    return { ...(slot === undefined ? {} : { slot }), development: this.place.development ?? false }
+  }
+
+  /** Which worker it is; `undefined` for a process that does one thing in the place of serving. */
+  get slot(): number | undefined {
+    return this.place.errand === undefined ? this.place.slot : undefined
+  }
+
+  /** What each of its log lines says about where it comes from. */
+  get name(): { slot?: number; errand?: string; pid: number } {
+    const { slot, errand } = this.place
+    return { ...(errand === undefined ? { slot } : { errand }), pid: process.pid }
+  }
+
+  /** The module is loaded. Resolves when it may open what it holds: never, where the supervisor would rather have it stop. */
+  loaded(service: LoadedService): Promise<void> {
+    this.#send({ t: 'loaded', ...service })
+    // With nothing open yet, it is all that there is to wait for
+    process.channel?.ref()
+    return this.#admitted.promise
+  }
+
+  /** The module names another port than the one that would be listened on: the next process is to listen there. */
+  elsewhere(port: number): void {
+    this.#send({ t: 'elsewhere', port })
   }
 
   /** Tells the supervisor how it goes. */
@@ -58,6 +88,8 @@ export class WorkerLink {
       case 'resource.opened':
       case 'hook.ended':
         return this.#send({ t: 'progress' })
+      case 'journal.opened':
+        return this.#send({ t: 'journal', folder: event.folder })
       case 'service.ready':
         this.#wasReady = true
         return this.#send({ t: 'ready' })
@@ -69,7 +101,7 @@ export class WorkerLink {
       case 'service.closed':
         // Soon nothing can be told any more
         if (!this.#wasReady && event.errors.length > 0) this.failed(event.errors[0])
-        return this.#end()
+        return this.end()
       default:
         return undefined
     }
@@ -101,9 +133,16 @@ export class WorkerLink {
   }
 
   #hear(message: ToWorker): void {
+    if (message.t === 'go') return this.#go()
+    if (message.t === 'inspect') return openInspector(message)
     this.#asked = true
     if (message.t === 'force') this.#force(message.reason)
     else this.#stop(message.reason, this.#mannerOf(message.kind))
+  }
+
+  #go(): void {
+    process.channel?.unref()
+    this.#admitted.resolve()
   }
 
   /** Until it has started there is nothing to drain: a signal of its own reaches every part of a start. */
@@ -121,6 +160,8 @@ export class WorkerLink {
   #mannerOf(kind: StopKind): StopManner {
     if (this.place.development) return { ...SHORT, staysReady: kind !== 'stop' }
     if (kind === 'stop') return {}
+    // Somebody waits: with every connection that is kept, clients wait as well
+    if (kind === 'handover') return { idle: SHORT_IDLE, drainDelay: 0, staysReady: true }
     return { idle: this.#keepAlive, drainDelay: 0, staysReady: true }
   }
 
@@ -130,7 +171,8 @@ export class WorkerLink {
     this.#stop('its supervisor is gone', { drainDelay: 0 })
   }
 
-  #end(): void {
+  /** What it was started for is over: it ends. */
+  end(): void {
     this.#send({ t: 'closed' })
     process.off('disconnect', this.#orphaned)
     // It would hold the event loop

@@ -5,8 +5,11 @@ import { describe, StewardError } from '../base/errors.ts'
 import { BACKLOG, listening } from './listening.ts'
 import { bindPath } from './unix-socket.ts'
 
-/** Where to listen: an address, the path of a Unix socket, or a listening socket that was inherited. */
-export type BindTarget = { host: string; port: number } | { path: string } | { fd: number }
+/** Where to listen: an address, the path of a Unix socket, or a listening socket that was inherited, with the URL it is known by. */
+export type BindTarget =
+  | { host: string; port: number }
+  | { path: string }
+  | { fd: number; url?: string }
 
 /** A place to listen on that is taken already, though nothing listens yet: connections are still refused. */
 export interface Binding {
@@ -18,8 +21,10 @@ export interface Binding {
   listen(server: net.Server, backlog?: number): Promise<void>
   /** Gives the place back: closes a socket that was never listened on, removes a path that is still ours. */
   release(): Promise<void> | void
-  /** Its descriptor, for a process that is to listen on it; `undefined` where it cannot be handed on. */
-  fd(): number | undefined
+  /** Its descriptor, for a process that is to listen on it. */
+  fd(): number
+  /** Another process listens on it from now on: makes it known where that is still to be done. */
+  reveal(): void
   /** What is bound, as a URL: `http://127.0.0.1:3000`, `unix:/run/app.sock`, `fd:3`. */
   describe(): string
 }
@@ -31,8 +36,34 @@ export interface Binding {
  */
 export async function bind(target: BindTarget): Promise<Binding> {
   if ('path' in target) return bindPath(target.path)
-  if ('fd' in target) return bindDescriptor(target.fd)
+  if ('fd' in target) return bindDescriptor(target)
   return bindAddress(target.host, target.port)
+}
+
+/**
+ * Takes several places, all of them or none. A name takes every address that it stands for, on one port: `localhost` is 127.0.0.1 and ::1.
+ *
+ * @throws as `bind`; `ERR_LISTEN` for two that are one
+ */
+export async function bindAll(targets: readonly BindTarget[]): Promise<Binding[]> {
+  const bindings: Binding[] = []
+  try {
+    for (const target of targets) {
+      for (const binding of await bindEach(target)) {
+        checkApart(binding, bindings)
+        bindings.push(binding)
+      }
+    }
+    return bindings
+  } catch (error) {
+    await releaseAll(bindings)
+    throw error
+  }
+}
+
+/** Gives them all back. */
+export async function releaseAll(bindings: readonly Binding[]): Promise<void> {
+  for (const binding of bindings) await binding.release()
 }
 
 /** A URL with an address as it is: IPv6 in brackets, and no other name for "all interfaces". */
@@ -40,17 +71,108 @@ export function urlOf(address: string, port: number, scheme: 'http' | 'https' = 
   return `${scheme}://${address.includes(':') ? `[${address}]` : address}:${port}`
 }
 
-async function bindAddress(host: string, port: number): Promise<Binding> {
+/** How often another free port is tried, where one is to be free at several addresses. */
+const TRIES = 5
+
+async function bindEach(target: BindTarget): Promise<Binding[]> {
+  if (!('host' in target)) return [await bind(target)]
+  const { host, port } = target
+  if (net.isIP(host)) return [await bindOne(host, port)]
   checkPort(port)
-  const where = `${host.includes(':') ? `[${host}]` : host}:${port}`
-  const refuse = (error: unknown): never => {
-    throw cannotListen(where, error)
+  const addresses = await addressesOf(host, port)
+  for (let left = port === 0 ? TRIES : 1; ; left--) {
+    try {
+      return await bindTogether(addresses, port)
+    } catch (error) {
+      if (left === 1 || codeOf(error) !== 'EADDRINUSE') throw error
+    }
   }
-  const address = net.isIP(host) ? host : (await lookup(host).catch(refuse)).address
+}
+
+/** All interfaces are one dual-stack socket; where a machine has no IPv6, all of IPv4. */
+async function bindOne(host: string, port: number): Promise<Binding> {
   try {
+    return await bindAddress(host, port)
+  } catch (error) {
+    if (host !== '::' || !MISSING.has(codeOf(error))) throw error
+    return bindAddress('0.0.0.0', port)
+  }
+}
+
+/** An address that this machine has not is left out: many hosts know `::1` by name and speak no IPv6. */
+async function bindTogether(addresses: readonly string[], wanted: number): Promise<Binding[]> {
+  const bindings: BoundAddress[] = []
+  let missing: unknown
+  try {
+    for (const host of addresses) {
+      const port = bindings[0]?.port ?? wanted
+      try {
+        bindings.push(await bindAddress(host, port))
+      } catch (error) {
+        if (!MISSING.has(codeOf(error))) throw error
+        missing = error
+      }
+    }
+  } catch (error) {
+    await releaseAll(bindings)
+    throw error
+  }
+  if (bindings.length === 0) throw missing
+  return bindings
+}
+
+const MISSING = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT'])
+
+function codeOf(error: unknown): string {
+  const { cause } = error as { cause?: unknown }
+  return String((cause as { code?: unknown } | undefined)?.code)
+}
+
+async function addressesOf(host: string, port: number): Promise<string[]> {
+  const found = await lookup(host, { all: true }).catch((error: unknown) => {
+    throw cannotListen(placeOf(host, port), error)
+  })
+  const named = found.map(({ address }) => address)
+  return [...new Set(host === 'localhost' ? [...LOOPBACK, ...named] : named)]
+}
+
+/** What `localhost` is for every client, whichever of the two its hosts file has (RFC 6761 §6.3). */
+const LOOPBACK = ['127.0.0.1', '::1']
+
+function placeOf(host: string, port: number): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+/** Until they listen, the kernel lets one process bind two sockets to one port. */
+function checkApart(binding: Binding, others: readonly Binding[]): void {
+  const other = others.find((one) => isSame(one.describe(), binding.describe()))
+  if (!other) return
+  const also = other.describe() === binding.describe() ? 'it is' : `${other.describe()} is`
+  const message = `Cannot listen on ${binding.describe()}: ${also} given as well; give each place once`
+  throw new StewardError('ERR_LISTEN', message)
+}
+
+function isSame(one: string, other: string): boolean {
+  if (one === other) return true
+  if (!one.startsWith('http:') || !other.startsWith('http:')) return false
+  const [first, second] = [new URL(one), new URL(other)]
+  if (first.port !== second.port) return false
+  return covers(first.hostname, second.hostname) || covers(second.hostname, first.hostname)
+}
+
+/** All of IPv6 is all of IPv4 as well. */
+function covers(all: string, one: string): boolean {
+  return all === '[::]' || (all === '0.0.0.0' && !one.includes(':'))
+}
+
+async function bindAddress(host: string, port: number): Promise<BoundAddress> {
+  checkPort(port)
+  const where = placeOf(host, port)
+  try {
+    const address = net.isIP(host) ? host : (await lookup(host)).address
     return new BoundAddress(new net.BoundSocket({ host: address, port }), where)
   } catch (error) {
-    return refuse(error)
+    throw cannotListen(where, error)
   }
 }
 
@@ -64,11 +186,13 @@ class BoundAddress implements Binding {
   readonly #socket: net.BoundSocket
   readonly #where: string
   readonly #url: string
+  readonly port: number
 
   constructor(socket: net.BoundSocket, where: string) {
     this.#socket = socket
     this.#where = where
     const { address, port } = socket.address()
+    this.port = port
     this.#url = urlOf(address, port)
   }
 
@@ -90,13 +214,15 @@ class BoundAddress implements Binding {
     return this.#socket.fd()
   }
 
+  reveal(): void {}
+
   describe(): string {
     return this.#url
   }
 }
 
 /** A listening socket that the parent process holds: everything that listens on it shares one queue. */
-function bindDescriptor(fd: number): Binding {
+function bindDescriptor({ fd, url }: { fd: number; url?: string }): Binding {
   const where = `file descriptor ${fd}`
   checkDescriptor(fd, where)
   return {
@@ -110,7 +236,8 @@ function bindDescriptor(fd: number): Binding {
     },
     release() {},
     fd: () => fd,
-    describe: () => `fd:${fd}`,
+    reveal() {},
+    describe: () => url ?? `fd:${fd}`,
   }
 }
 
@@ -122,7 +249,7 @@ function checkDescriptor(fd: number, where: string): void {
     throw cannotListen(where, error)
   }
   if (!isSocket) {
-    const message = `Cannot listen on ${where}: it is not a socket; pass a listening socket, as systemd does`
+    const message = `Cannot listen on ${where}: it is not a socket; pass a listening socket, as systemd does, to node itself: npm, npx and tsx do not hand it on`
     throw new StewardError('ERR_LISTEN', message)
   }
 }
@@ -138,7 +265,8 @@ const ADVICE: Readonly<Record<string, string>> = {
   ENOTFOUND: 'the name of the host is not known (ENOTFOUND); choose another with --host',
   EAI_AGAIN:
     'the name of the host could not be looked up (EAI_AGAIN); write its address with --host',
-  EBADF: 'it is not open (EBADF); the parent process must pass it on',
+  EBADF:
+    'it is not open (EBADF); the parent process must pass it on, and npm, npx and tsx do not: start node itself',
   EINVAL: 'it is not a socket that can listen (EINVAL); pass a listening socket',
   ERR_INVALID_ARG_VALUE: 'it is not an address; choose another with --host',
   ERR_OUT_OF_RANGE: 'it is not a file descriptor; the smallest that a parent process can pass is 3',

@@ -52,7 +52,7 @@ export function exchangeOf(request: IncomingMessage): Exchange | undefined {
 export class Exchange {
   readonly request: IncomingMessage
   readonly response: ServerResponse
-  /** When the request's head had arrived, on the world's clock. */
+  /** When the request's head had arrived, on the world's clock; cut to whole milliseconds, which take no object of their own. */
   readonly since: number
   /** The connection that it came on; outlives it. */
   readonly connection: Connection
@@ -73,16 +73,19 @@ export class Exchange {
     this.request = request
     this.response = response
     this.connection = connection
-    this.since = connection.traffic.world.now()
-    this.#sentBefore = connection.session ? 0 : connection.socket.bytesWritten
+    this.since = Math.trunc(connection.traffic.world.now())
     ;(request as Carrier)[EXCHANGE] = this
-    const stream = streamOf(response)
-    // The response of a stream does not tell of every end: of HEAD only when it was written to its end
-    if (stream) (stream as Carrier)[EXCHANGE] = this
-    if (stream) {
-      stream.on('aborted', onStreamAborted).on('finish', onStreamFinished)
-      stream.on('close', onStreamClosed)
-    } else response.emit = emitFollowed as ServerResponse['emit']
+    const stream = connection.session && streamOf(response)
+    this.#sentBefore = stream ? 0 : connection.socket.bytesWritten
+    if (stream) this.#follow(stream)
+    else response.emit = emitFollowed as ServerResponse['emit']
+  }
+
+  /** The response of a stream does not tell of every end: of HEAD only when it was written to its end. */
+  #follow(stream: ServerHttp2Stream): void {
+    ;(stream as Carrier)[EXCHANGE] = this
+    stream.on('aborted', onStreamAborted).on('finish', onStreamFinished)
+    stream.on('close', onStreamClosed)
   }
 
   /**
@@ -250,7 +253,7 @@ export class Exchange {
   handlerSettled(): void {
     if (this.#state === 'running') {
       this.#state = 'answering'
-      this.endRequest()
+      if (this.connection.session) this.endRequest()
     } else if (this.#state === 'finishing') this.#close()
   }
 
@@ -278,8 +281,9 @@ export class Exchange {
   }
 
   get #isSent(): boolean {
-    const stream = streamOf(this.response)
-    return stream ? isAnswered(stream) : this.response.writableFinished
+    const { connection, response } = this
+    const stream = connection.session && streamOf(response)
+    return stream ? isAnswered(stream) : response.writableFinished
   }
 
   #interrupted(): void {

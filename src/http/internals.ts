@@ -60,6 +60,11 @@ export function writeQueueOf(socket: Socket): number {
   return handle?.writeQueueSize ?? 0
 }
 
+/** How many of the connections that a server has accepted are open: Node tells it to a callback alone. */
+export function connectionsOf(server: Server): number {
+  return (server as { _connections?: number })._connections ?? 0
+}
+
 /** What a TLS socket was made around. */
 export function innerSocket(socket: Socket): Socket | undefined {
   return (socket as { _parent?: Socket | null })._parent ?? undefined

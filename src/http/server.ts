@@ -96,32 +96,46 @@ export class HttpServer {
   }
 
   /**
-   * Begins to accept connections; resolves when it does.
+   * Begins to accept connections in these places; resolves when it does in all of them.
    *
-   * @throws `ERR_LISTEN` when the place cannot be listened on after all
+   * @throws `ERR_LISTEN` when one of the places cannot be listened on after all; it is closed then
    */
-  async listen(binding: Binding): Promise<void> {
-    await this.#listener.open(binding)
+  async listen(...bindings: readonly Binding[]): Promise<void> {
+    try {
+      await this.#listener.open(bindings)
+    } catch (error) {
+      // It may accept in some of them already
+      await this.close()
+      throw error
+    }
     const [traffic, acceptor] = [this.#traffic, this.#acceptor]
     if (this.#sendLimit > 0) this.#watches.push(cutStalls(traffic, this.#sendLimit))
     const certificate = this.#certificate
     if (certificate) this.#watches.push(keepRenewed(acceptor as TlsServer, certificate, traffic))
   }
 
-  /** Where it is reached: `http://127.0.0.1:3000`, `unix:/run/app.sock`; empty before `listen`. */
+  /** Where it is reached first of all: `http://127.0.0.1:3000`, `unix:/run/app.sock`; empty before `listen`. */
   get url(): string {
-    const { address } = this
-    const scheme = this.#certificate ? 'https' : 'http'
-    if (address && typeof address === 'object') return urlOf(address.address, address.port, scheme)
-    return this.#listener.bound?.describe() ?? ''
+    return this.urls[0] ?? ''
   }
 
-  /** Its address, the path of its Unix socket, or `null` when nothing listens. */
+  /** Everywhere it is reached; empty before `listen`. */
+  get urls(): readonly string[] {
+    const scheme = this.#certificate ? 'https' : 'http'
+    return this.#listener.places.map(({ acceptor, binding }) => {
+      const address = acceptor.address()
+      // Of a Unix socket Node knows only the temporary name that it was bound to, or nothing
+      if (address === null || typeof address === 'string') return binding.describe()
+      return urlOf(address.address, address.port, scheme)
+    })
+  }
+
+  /** Its first address, the path of its Unix socket, or `null` when nothing listens. */
   get address(): AddressInfo | string | null {
     const address = this.#acceptor.address()
     if (typeof address !== 'string') return address
-    // Node knows only the temporary name that it was bound to
-    return this.#listener.bound?.describe().replace(/^unix:/, '') ?? address
+    const [first] = this.#listener.places
+    return first?.binding.describe().replace(/^unix:/, '') ?? address
   }
 
   /** What it has served, and what became of it. */

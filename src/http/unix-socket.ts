@@ -54,6 +54,15 @@ class BoundPath implements Binding {
   async listen(server: net.Server, backlog: number = BACKLOG): Promise<void> {
     try {
       await listening(server, () => server.listen(this.#socket, backlog))
+    } catch (error) {
+      throw cannot(this.#path, adviceOn(error), error)
+    }
+    this.reveal()
+  }
+
+  reveal(): void {
+    if (this.#place !== 'temporary') return
+    try {
       renameSync(this.#temporary, this.#path)
       this.#place = 'path'
     } catch (error) {
@@ -70,9 +79,8 @@ class BoundPath implements Binding {
     if (there?.ino === this.#ours.ino && there.dev === this.#ours.dev) unlinkSync(name)
   }
 
-  /** Its first listener has to rename it into place. */
-  fd(): undefined {
-    return undefined
+  fd(): number {
+    return this.#socket.fd()
   }
 
   describe(): string {

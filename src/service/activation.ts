@@ -1,5 +1,6 @@
 import { StewardError } from '../base/errors.ts'
 import type { BindTarget } from '../http/binding.ts'
+import type { Places } from './places.ts'
 
 /** The first descriptor that systemd passes; the others follow it. */
 const FIRST = 3
@@ -22,29 +23,26 @@ export type ActivatedProcess = Pick<
 
 /** Where to listen after all, and what is to be said about it. */
 interface Activation {
-  readonly target: BindTarget
+  readonly targets: readonly BindTarget[]
   readonly warnings: readonly string[]
 }
 
 /**
- * Where to listen when systemd may have passed sockets on (sd_listen_fds(3)): `given` says whether the caller named a
- * place, and `target` is that place, or the default. The variables are removed from the environment.
+ * Where to listen when systemd may have passed sockets on (sd_listen_fds(3)): on all of them, unless a place was named. The
+ * variables are removed from the environment.
  *
- * A place that was named wins; each socket that nobody accepts on is warned about, since its clients wait for ever.
+ * A place that was named wins; each socket that nobody accepts on is warned about then, since its clients wait for ever.
  *
  * @throws `ERR_BAD_OPTION` when LISTEN_FDS is no number
  */
-export function activate(
-  { target, given }: { target: () => BindTarget; given: boolean },
-  activated: ActivatedProcess,
-): Activation {
+export function activate(places: Places, activated: ActivatedProcess): Activation {
   const { sockets, warnings } = takeSockets(activated)
-  const [first] = sockets
-  const chosen = given || !first ? target() : { fd: first.fd }
-  const isUsed = ({ fd }: PassedSocket): boolean => 'fd' in chosen && chosen.fd === fd
-  const unused = sockets.filter((socket) => !isUsed(socket))
-  if (unused.length > 0) warnings.push(notUsed(unused, given))
-  return { target: chosen, warnings }
+  const isPassed = !places.given && sockets.length > 0
+  const targets = isPassed ? sockets.map(({ fd }) => ({ fd })) : places.targets()
+  const used = new Set(targets.map((target) => ('fd' in target ? target.fd : undefined)))
+  const unused = sockets.filter(({ fd }) => !used.has(fd))
+  if (unused.length > 0) warnings.push(notUsed(unused))
+  return { targets, warnings }
 }
 
 /** Has systemd passed sockets to this very process? */
@@ -86,12 +84,9 @@ function notForUs(other: string, { pid, execPath, execArgv, argv }: ActivatedPro
   return `systemd's sockets are not used: LISTEN_PID=${other} is another process than this one, ${pid}; start node itself, and not through npx, npm or a shell: ExecStart=${command}`
 }
 
-function notUsed(sockets: readonly PassedSocket[], given: boolean): string {
+function notUsed(sockets: readonly PassedSocket[]): string {
   const which = sockets.map(({ fd, name }) => `"${name}" (descriptor ${fd})`).join(', ')
-  const [found, advice] = given
-    ? ['another place to listen on was given', 'give no place, or remove the socket unit']
-    : ['a service listens in one place', 'keep one ListenStream in the socket unit']
-  return `Nobody accepts on what systemd has passed as ${which}, and its clients wait: ${found}; ${advice}`
+  return `Nobody accepts on what systemd has passed as ${which}, and its clients wait: another place to listen on was given; give no place, or remove the socket unit`
 }
 
 /** As a unit file takes it: there, % and $ begin a variable. */

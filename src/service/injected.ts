@@ -1,4 +1,5 @@
-import type { Resources } from '../scope/resource.ts'
+import { definitionOf, type Resources } from '../scope/resource.ts'
+import type { ServiceDefinition } from './service.ts'
 
 const INJECTED = Symbol.for('steward.injected')
 
@@ -20,6 +21,12 @@ export function injectedBy(app: unknown): Resources[] {
     }
   }
   return found
+}
+
+/** All that a service wants, as far as can be seen without opening anything: of an app that is a resource, not what its routes inject. */
+export function wantedBy({ app, resources, everyRequest = {} }: ServiceDefinition): Resources[] {
+  const first = definitionOf(app) ? [{ app } as Resources] : injectedBy(app)
+  return [resources, everyRequest, ...first]
 }
 
 function handlersOf(app: unknown): unknown[] {

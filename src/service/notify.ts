@@ -50,6 +50,13 @@ export function takeNotifySettings({
  * service.closed ──────▶ what is not told yet is told now; nothing after it
  * ```
  *
+ * Of a supervisor it takes the same: its first worker that is ready makes the service so. A reload is told between two READY=1:
+ *
+ * ```
+ * roll.started ────────▶ RELOADING=1 MONOTONIC_USEC STATUS
+ * roll.ended, .failed ─▶ READY=1 STATUS
+ * ```
+ *
  * The time that the unit allows is only ever extended: systemd ignores an extension that ends earlier.
  */
 export class Notifier {
@@ -64,7 +71,8 @@ export class Notifier {
   #progressAt = Infinity
   /** Of the next WATCHDOG=1; ends when the service has closed. */
   #releaseWatchdog: Release = () => {}
-  #url = ''
+  readonly #urls: string[] = []
+  #wasReady = false
 
   constructor(
     settings: NotifySettings,
@@ -83,21 +91,53 @@ export class Notifier {
         return
       case 'resource.opened':
       case 'hook.ended':
-        return this.#progress()
+        return this.progress()
       case 'service.listening':
-        this.#url = event.url
+      case 'supervisor.listening':
+        this.#urls.push(event.url)
         return
       case 'service.ready':
         return this.#ready()
       case 'service.stopping':
+      case 'supervisor.stopping':
         return this.#stopping(event)
       case 'service.closed':
+      case 'supervisor.closed':
         return this.#closed()
+      default:
+        this.#followWorkers(event)
+    }
+  }
+
+  #followWorkers(event: ServiceEvent): void {
+    switch (event.type) {
+      case 'worker.starting':
+        if (!this.#wasReady && this.#progressAt === Infinity) this.#progressAt = this.#world.now()
+        return
+      case 'worker.ready':
+        return this.#wasReady ? undefined : this.#ready()
+      case 'roll.started':
+        return this.#reloading(`Reloading (${event.reason}), to generation ${event.generation}`)
+      case 'roll.ended':
+        return this.#reloaded(`generation ${event.generation}`)
+      case 'roll.failed':
+        return this.#reloaded(`generation ${event.generation} did not start`)
       default:
     }
   }
 
-  #progress(): void {
+  #reloading(text: string): void {
+    // systemd takes it for the answer to its own request when the clock, CLOCK_MONOTONIC, is right
+    const now = process.hrtime.bigint() / 1_000n
+    this.#tell('RELOADING=1', `MONOTONIC_USEC=${now}`, status(text))
+  }
+
+  #reloaded(how: string): void {
+    this.#tell('READY=1', status(`Serving on ${this.#urls.join(', ')}, ${how}`))
+  }
+
+  /** The start comes on: it gets more time. */
+  progress(): void {
     const now = this.#world.now()
     if (now - this.#progressAt < OFTEN) return
     this.#progressAt = now
@@ -105,9 +145,10 @@ export class Notifier {
   }
 
   #ready(): void {
+    this.#wasReady = true
     // What opens from now on is no progress of a start
     this.#progressAt = Infinity
-    this.#tell('READY=1', status(`Serving on ${this.#url}`))
+    this.#tell('READY=1', status(`Serving on ${this.#urls.join(', ')}`))
     const { watchdog } = this.#settings
     if (watchdog !== undefined) this.#feedWatchdog(watchdog / 2)
   }

@@ -2,7 +2,6 @@ import { milliseconds, type Duration } from '../base/deadline.ts'
 import { describe, StewardError } from '../base/errors.ts'
 import type { ServiceEvent } from '../base/events.ts'
 import type { World } from '../base/world.ts'
-import type { BindTarget } from '../http/binding.ts'
 import type { TlsFiles } from '../http/certificates.ts'
 import type { RefuseFrom } from '../http/traffic.ts'
 import type { Override } from '../scope/override.ts'
@@ -42,10 +41,12 @@ export interface ServeOptions extends StartOptions {
   port?: number
   /** @default '127.0.0.1', or all interfaces when the port comes from the environment's `PORT` */
   host?: string
-  /** The path of a Unix socket, in the place of host and port. */
+  /** The path of a Unix socket, in the place of host and port, or beside them when these are given. */
   unix?: string
-  /** The descriptor of a listening socket that was inherited, in the place of host and port. */
+  /** The descriptor of a listening socket that was inherited; likewise. */
   fd?: number
+  /** Several places, or one in one word: `'127.0.0.1:3000'`, `'[::1]:3000'`, `'unix:/run/app.sock'`, `'fd://3'`; beside the others that are given. */
+  bind?: string | readonly string[]
   /** The files of a certificate: TLS in the place of plain HTTP. They are read anew whenever they change. */
   tls?: TlsFiles
   /** How long an idle connection is kept. @default '75s' */
@@ -153,40 +154,9 @@ function probesOf(health: NonNullable<ServeOptions['health']>): ProbePaths | fal
   return { live, ready, keepReady }
 }
 
-/** Whether a place was given, and which it is, or the default. @throws `ERR_BAD_OPTION` */
-export function placeOf(options: ServeOptions): { target: () => BindTarget; given: boolean } {
-  const { port, host, unix, fd } = options
-  const places = [unix, fd, port ?? host].filter((one) => one !== undefined)
-  if (places.length > 1) {
-    throw new StewardError(
-      'ERR_BAD_OPTION',
-      'Cannot listen in several places: give either host and port, or unix, or fd',
-    )
-  }
-  return { target: () => targetOf(options), given: places.length > 0 }
-}
-
-function targetOf({ port, host, unix, fd }: ServeOptions): BindTarget {
-  if (unix !== undefined) return { path: unix }
-  if (fd !== undefined) return { fd }
-  const given = port ?? portFromEnvironment()
-  const isOurs = port !== undefined || given === undefined
-  return { port: given ?? 3000, host: host ?? (isOurs ? '127.0.0.1' : '::') }
-}
-
-function portFromEnvironment(): number | undefined {
-  const { PORT } = process.env
-  if (!PORT) return undefined
-  if (/^\d+$/.test(PORT) && Number(PORT) <= 65_535) return Number(PORT)
-  throw new StewardError(
-    'ERR_BAD_OPTION',
-    `Cannot listen on the environment's PORT=${JSON.stringify(PORT)}: it is no port, set a number from 0 to 65535, or none`,
-  )
-}
-
 const START_OPTIONS = ['gracefulTimeout', 'drainDelay', 'drainQuiet', 'with', 'state', 'signal', 'on', 'world'] // oxfmt-ignore
 const SERVE_OPTIONS = [
-  ...START_OPTIONS, 'port', 'host', 'unix', 'fd', 'tls', 'keepAlive', 'http2', 'limits', 'refuse', 'health', 'signals', 'watchdog', 'signalExitCodes',
+  ...START_OPTIONS, 'port', 'host', 'unix', 'fd', 'bind', 'tls', 'keepAlive', 'http2', 'limits', 'refuse', 'health', 'signals', 'watchdog', 'signalExitCodes',
 ] // oxfmt-ignore
 
 /** @throws `ERR_BAD_OPTION` for an option of `serve` that does not exist */

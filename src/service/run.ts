@@ -10,6 +10,7 @@ import { picture, type PictureFormat } from '../scope/picture.ts'
 import type { Ending, Fitting, Resources, Values } from '../scope/resource.ts'
 import { answeringWith, envOf, type Answering } from './answering.ts'
 import { Fetches } from './fetches.ts'
+import { prepareOnce } from './preparing.ts'
 import { healthOf } from './probes.ts'
 import type { Running, ServiceState } from './running.ts'
 import type { RunSettings, StopManner } from './settings.ts'
@@ -18,7 +19,7 @@ import { divide, reserveOf, runAll, stopInStages, stoppingError, tellWaiting } f
 import type { StopReport, Traffic } from './stages.ts'
 import { settleRest } from './settling.ts'
 import {
-  died, into, isStopped, openAll, StartHooks, warnOfLateOpenings, withErrors,
+  died, into, isStopped, openAll, StartHooks, valuesOf, warnOfLateOpenings, withErrors, type StartSetting,
 } from './starting.ts' // oxfmt-ignore
 import { KeptJournal } from './state.ts'
 import { UnderWay } from './under-way.ts'
@@ -90,6 +91,10 @@ export class ServiceRun implements Running {
 
   get url(): string {
     return this.#http?.url ?? ''
+  }
+
+  get urls(): readonly string[] {
+    return this.#http?.urls ?? []
   }
 
   get events(): EventStream {
@@ -164,12 +169,12 @@ export class ServiceRun implements Running {
   }
 
   /**
-   * Opens everything, and listens on `binding` if there is one.
+   * Opens everything, and listens in these places if there are any.
    *
    * @throws `ERR_OPEN`, `ERR_HOOK`, `ERR_LIFESPAN`, `ERR_LISTEN`, `ERR_STOPPING`
    */
-  start(binding?: Binding): Promise<void> {
-    return (this.#started ??= this.#start(binding))
+  start(bindings: readonly Binding[] = []): Promise<void> {
+    return (this.#started ??= this.#start(bindings))
   }
 
   stop(reason = 'stop', manner: StopManner = {}): Promise<StopReport> {
@@ -199,7 +204,7 @@ export class ServiceRun implements Running {
     void this.stop(isStewardError(error) ? error.code : 'failure')
   }
 
-  async #start(binding?: Binding): Promise<void> {
+  async #start(bindings: readonly Binding[]): Promise<void> {
     const { emit } = this.#events
     this.#stopping.signal.throwIfAborted()
     const began = this.#world.now()
@@ -208,8 +213,9 @@ export class ServiceRun implements Running {
     // Its timer also keeps a process alive that has nothing else yet
     const release = tellWaiting('start.waiting', waiting, { emit, world: this.#world })
     try {
+      await prepareOnce(this.#definition, { ...this.#settings, ...this.#startSetting() })
       await this.#open()
-      if (binding) await this.#listen(binding)
+      if (bindings.length > 0) await this.#listen(bindings)
     } catch (error) {
       throw await this.#undoStart(error)
     } finally {
@@ -230,20 +236,17 @@ export class ServiceRun implements Running {
     const app = await openAll(this.#app, this.#definition, { signal, rollback })
     await settleRest(this.#app, this.#journal, signal)
     this.#answering = await answeringWith(app, this, everyRequest)
-    this.#hooks = new StartHooks(this.#definition, this.#valuesOf(resources))
-    const { emit } = this.#events
-    await this.#hooks.run({ emit, world: this.#world, signal, limit: this.#startLimit })
+    this.#hooks = new StartHooks(this.#definition, valuesOf(this.#app, resources))
+    await this.#hooks.run(this.#startSetting())
     signal.throwIfAborted()
   }
 
-  /** What of these is open: a lazy one may not be. */
-  #valuesOf(resources: Resources): Record<string, unknown> {
-    const { graph, scope } = this.#app
-    const plan = graph.plan(resources)
-    return scope.pick({ ...plan, picks: plan.picks.filter(({ step }) => scope.has(step)) })
+  #startSetting(): StartSetting {
+    const [signal, limit] = [this.#stopping.signal, this.#startLimit]
+    return { emit: this.#events.emit, world: this.#world, signal, limit }
   }
 
-  async #listen(binding: Binding): Promise<void> {
+  async #listen(bindings: readonly Binding[]): Promise<void> {
     const { probes } = this.#settings
     const { emit } = this.#events
     const http = new HttpServer({
@@ -253,9 +256,9 @@ export class ServiceRun implements Running {
       emit,
       world: this.#world,
     })
-    await http.listen(binding)
+    await http.listen(...bindings)
     this.#http = http
-    emit({ type: 'service.listening', url: http.url })
+    for (const url of http.urls) emit({ type: 'service.listening', url })
   }
 
   /** A start that failed, or was stopped: what was done is undone in reverse. Gives the error to throw. */

@@ -12,6 +12,8 @@ export interface Running extends AsyncDisposable {
   readonly state: ServiceState
   /** Where it is reached: `http://127.0.0.1:3000`, `unix:/run/shop.sock`; empty for `start`. */
   readonly url: string
+  /** Everywhere it is reached, where it listens in several places; the first is `url`. */
+  readonly urls: readonly string[]
   /** Everything that it tells, from now on. */
   readonly events: Events
   /** The environment for `app.request(path, init, running.env)` and `testClient(app, running.env)`: their handlers find this service. */

@@ -1,13 +1,14 @@
 import { realWorld } from '../base/world.ts'
-import { bind, type Binding, type BindTarget } from '../http/binding.ts'
+import { bindAll, releaseAll, type Binding, type BindTarget } from '../http/binding.ts'
 import { Certificate } from '../http/certificates.ts'
 import { activate } from './activation.ts'
 import { leave } from './leaving.ts'
 import { Notifier, takeNotifySettings } from './notify.ts'
 import {
-  checkServeOptions, checkStartOptions, placeOf, settingsOf, warningOf, type ServeOptions, type StartOptions,
+  checkServeOptions, checkStartOptions, settingsOf, warningOf, type ServeOptions, type StartOptions,
 } from './options.ts' // oxfmt-ignore
 import { warnOfOrphans } from './orphans.ts'
+import { placesOf } from './places.ts'
 import { problemPrinter } from './problems.ts'
 import { ServiceRun } from './run.ts'
 import type { RunSettings } from './settings.ts'
@@ -41,15 +42,16 @@ export async function serve(
   return serveRun(given, options)
 }
 
-/** What `serve` does, with all that its run can do. @throws as `serve` */
+/** What `serve` does, with all that its run can do; a worker listens on the sockets of its supervisor, which has had `prepare` run. @throws as `serve` */
 export async function serveRun(
   given: Service | ServedApp,
   options: ServeOptions,
+  sockets?: readonly BindTarget[],
 ): Promise<ServiceRun> {
   checkServeOptions(options)
   const definition = serviceOf(given)
   const tls = options.tls === undefined ? undefined : await Certificate.load(options.tls)
-  return new Serving(definition, options, tls).start()
+  return new Serving(definition, options, { tls, sockets }).start()
 }
 
 /**
@@ -79,31 +81,40 @@ class Serving {
   readonly #settings: RunSettings
   readonly #run: ServiceRun
   readonly #signals: boolean
+  readonly #sockets: readonly BindTarget[] | undefined
   #watchdog: Watchdog | undefined
 
-  constructor(definition: ServiceDefinition, options: ServeOptions, tls?: Certificate) {
+  constructor(
+    definition: ServiceDefinition,
+    options: ServeOptions,
+    { tls, sockets }: { tls: Certificate | undefined; sockets: readonly BindTarget[] | undefined },
+  ) {
+    this.#sockets = sockets
     this.#options = { ...options, on: options.on ?? problemPrinter() }
     const settings = settingsOf(definition, this.#options)
     const state = settings.state ?? stateFolderFor(process.argv[1] ?? '.', process.env)
-    this.#settings = { ...settings, state, http: { ...settings.http, tls } }
+    const isPrepared = sockets !== undefined
+    this.#settings = { ...settings, state, isPrepared, http: { ...settings.http, tls } }
     this.#run = new ServiceRun(definition, this.#settings)
     this.#signals = options.signals ?? true
   }
 
   async start(): Promise<ServiceRun> {
-    const { target, warnings } = activate(placeOf(this.#options), process)
+    const { targets, warnings } = this.#sockets
+      ? { targets: this.#sockets, warnings: [] }
+      : activate(placesOf(this.#options), process)
     if (this.#signals) this.#takeProcess()
     const shortened = warningOf(this.#settings)
     const all = shortened === undefined ? warnings : [...warnings, shortened]
     for (const message of all) this.#run.emit({ type: 'warning', message })
-    let binding: Binding | undefined
+    let bindings: readonly Binding[] = []
     try {
-      binding = await bindTo(target)
+      bindings = await bindAll(targets)
       await this.#watch()
       followSignal(this.#run, this.#options.signal)
-      await this.#run.start(binding)
+      await this.#run.start(bindings)
     } catch (error) {
-      await binding?.release()
+      await releaseAll(bindings)
       // Whoever called hears of it; only when the process was asked to end, it ends now
       this.#end({ failed: !isStopped(error), started: false })
       throw error
@@ -167,25 +178,10 @@ function followSignal(run: ServiceRun, signal: AbortSignal | undefined): void {
   void run.closed.then(() => signal.removeEventListener('abort', stop))
 }
 
-/** Takes the place that the options name, or the default. @throws `ERR_LISTEN`, `ERR_BAD_OPTION` */
-export async function bindPlace(
+/** Takes the places that the options name, or the default. @throws `ERR_LISTEN`, `ERR_BAD_OPTION` */
+export async function bindPlaces(
   options: ServeOptions,
-): Promise<{ binding: Binding; warnings: readonly string[] }> {
-  const { target, warnings } = activate(placeOf(options), process)
-  return { binding: await bindTo(target), warnings }
-}
-
-/** All interfaces are one dual-stack socket; where a machine has no IPv6, all of IPv4. */
-async function bindTo(target: BindTarget): Promise<Binding> {
-  try {
-    return await bind(target)
-  } catch (error) {
-    const { code } = ((error as Error).cause ?? {}) as { code?: string }
-    const noIpv6 =
-      'host' in target &&
-      target.host === '::' &&
-      (code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL')
-    if (!noIpv6) throw error
-    return bind({ ...target, host: '0.0.0.0' })
-  }
+): Promise<{ bindings: readonly Binding[]; warnings: readonly string[] }> {
+  const { targets, warnings } = activate(placesOf(options), process)
+  return { bindings: await bindAll(targets), warnings }
 }

@@ -29,6 +29,12 @@ export interface ServiceOptions<Held extends Resources, Every extends Resources>
   app?: ServedApp | Resource<ServedApp, 'app'>
   /** Opened at start even where no route injects them, and handed to the hooks. */
   resources?: Held & Fitting<Held, 'app', never, 'a service'>
+  /**
+   * What is to be done once, before any worker is started: migrations. In a process of its own under `steward serve`, else in this one
+   * before its start. A hook, or an app resource: that opens with what it stands on, and nothing else. What was opened is closed again
+   * before the start; what throws ends it.
+   */
+  prepare?: Hook<Values<Held>> | readonly Hook<Values<Held>>[] | Resource<unknown, 'app'>
   /** Resources are open, nothing listens yet. One that throws ends the start. */
   onStartup?: Hook<Values<Held>> | readonly Hook<Values<Held>>[]
   /** The first moment of the stop: every connection is still open. */
@@ -58,6 +64,7 @@ export class ServiceDefinition implements Service {
   readonly app: ServedApp | AnyResource | undefined
   readonly resources: Resources
   readonly everyRequest: Resources | undefined
+  readonly prepare: readonly Hook<never>[] | AnyResource
   readonly onStartup: readonly Hook<never>[]
   readonly onShutdown: readonly Hook<never>[]
   readonly onDrained: readonly Hook<never>[]
@@ -70,12 +77,20 @@ export class ServiceDefinition implements Service {
     this.app = options.app
     this.resources = options.resources ?? {}
     this.everyRequest = options.everyRequest
+    this.prepare = definitionOf(options.prepare)
+      ? (options.prepare as AnyResource)
+      : hooksOf(options, 'prepare')
     this.onStartup = hooksOf(options, 'onStartup')
     this.onShutdown = hooksOf(options, 'onShutdown')
     this.onDrained = hooksOf(options, 'onDrained')
     this.lifespan = options.lifespan
     this.gracefulTimeout = milliseconds(options.gracefulTimeout ?? '25s', 'gracefulTimeout')
     this.drainDelay = milliseconds(options.drainDelay ?? '0s', 'drainDelay')
+  }
+
+  /** Has it anything to do once, before it is started? */
+  get prepares(): boolean {
+    return !Array.isArray(this.prepare) || this.prepare.length > 0
   }
 }
 
@@ -151,7 +166,7 @@ function adviceOn(found: unknown): string {
 }
 
 const OPTIONS = new Set<string>([
-  'app', 'resources', 'onStartup', 'onShutdown', 'onDrained', 'lifespan', 'everyRequest', 'gracefulTimeout', 'drainDelay', 'name',
+  'app', 'resources', 'prepare', 'onStartup', 'onShutdown', 'onDrained', 'lifespan', 'everyRequest', 'gracefulTimeout', 'drainDelay', 'name',
 ] satisfies (keyof ServiceOptions<{}, {}>)[]) // oxfmt-ignore
 
 function checkOptions(options: unknown): void {

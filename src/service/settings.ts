@@ -13,6 +13,8 @@ export interface RunSettings {
   /** The drain delay ends early when nothing has come for so long; absent: it lasts as long as it was told. */
   drainQuiet?: number | undefined
   probes: ProbePaths | false
+  /** Has another process done already what the service does once? */
+  isPrepared?: boolean | undefined
   /** Where notes are kept; absent: nowhere. */
   state?: string | undefined
   with?: readonly Override[] | undefined

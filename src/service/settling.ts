@@ -5,9 +5,9 @@ import { realWorld, type World } from '../base/world.ts'
 import { App } from '../scope/app.ts'
 import { settleStep } from '../scope/journal.ts'
 import type { Step } from '../scope/graph.ts'
-import { definitionOf, type Resources } from '../scope/resource.ts'
-import { injectedBy } from './injected.ts'
-import { serviceOf, type ServedApp, type Service, type ServiceDefinition } from './service.ts'
+import type { Resources } from '../scope/resource.ts'
+import { wantedBy } from './injected.ts'
+import { serviceOf, type ServedApp, type Service } from './service.ts'
 import { KeptJournal } from './state.ts'
 
 /**
@@ -102,9 +102,4 @@ export async function settleNotes(
     await journal.close()
   }
   return stepsWithNotes(app).length > 0 ? [...(await journal.waiting())] : []
-}
-
-function wantedBy({ app, resources, everyRequest = {} }: ServiceDefinition): Resources[] {
-  const first = definitionOf(app) ? [{ app } as Resources] : injectedBy(app)
-  return [resources, everyRequest, ...first]
 }

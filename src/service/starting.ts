@@ -29,6 +29,12 @@ export async function openAll(
   return served
 }
 
+/** What of these is open: a lazy one may not be. */
+export function valuesOf({ graph, scope }: App, resources: Resources): Record<string, unknown> {
+  const plan = graph.plan(resources)
+  return scope.pick({ ...plan, picks: plan.picks.filter(({ step }) => scope.has(step)) })
+}
+
 /** The hooks of one run, and how far its start has come with them. */
 export class StartHooks {
   readonly #definition: ServiceDefinition
@@ -79,8 +85,8 @@ export interface StartSetting {
   readonly limit: Deadline
 }
 
-/** A hook that just says that it was stopped has not failed. */
-async function runStartHook(hook: BoundHook, setting: StartSetting): Promise<void> {
+/** Runs one hook of a start. One that just says that it was stopped has not failed. @throws `ERR_HOOK`, `ERR_HOOK_TIMEOUT`, the signal's reason */
+export async function runStartHook(hook: BoundHook, setting: StartSetting): Promise<void> {
   const { signal } = setting
   signal.throwIfAborted()
   try {

@@ -1,5 +1,8 @@
-/** Why a worker is to stop: the whole service stops; a newer one takes its place; or there are fewer from now on. */
-export type StopKind = 'stop' | 'roll' | 'scale'
+/**
+ * Why a worker is to stop: the whole service stops; a newer one takes its place; a newer one waits for its end; or there are fewer
+ * from now on.
+ */
+export type StopKind = 'stop' | 'roll' | 'handover' | 'scale'
 
 /** An error as it is shown to whoever develops the service. */
 export interface Failure {
@@ -11,14 +14,22 @@ export interface Failure {
 
 /** What the supervisor sends to a worker, over the channel that Node opens between them. */
 export type ToWorker =
+  /** It is loaded, and may open what it holds. */
+  | { t: 'go' }
   | { t: 'stop'; kind: StopKind; reason: string }
+  /** The inspector's port of its slot is free. */
+  | ({ t: 'inspect' } & InspectorPlace)
   /** Like a second signal: cut what is under way, and close. */
   | { t: 'force'; reason: string }
 
 /** What a worker sends to the supervisor. */
 export type FromWorker =
-  /** Its module is loaded: how long its stop may take, in milliseconds. */
-  | { t: 'loaded'; grace: number }
+  /** Its module is loaded, nothing is open: it waits for `go`. */
+  | ({ t: 'loaded' } & LoadedService)
+  /** Its module names another port than the default one, and nobody has named a place: it ends, and the next one listens there. */
+  | { t: 'elsewhere'; port: number }
+  /** It leaves notes in that folder. */
+  | { t: 'journal'; folder: string }
   /** A step of the start is done: it gets more time. */
   | { t: 'progress' }
   | { t: 'ready' }
@@ -31,18 +42,50 @@ export type FromWorker =
   /** It has stopped in order: what follows is the end of its process. */
   | { t: 'closed' }
 
-/** Where a worker finds what it is, in its environment: its slot, and the descriptor that it listens on. */
+/** What is known of a service once its module is loaded. */
+export interface LoadedService {
+  /** How long its stop may take, in milliseconds. */
+  readonly grace: number
+  /** Has it anything to do once, before the first worker? */
+  readonly prepares: boolean
+  /** The names of those of its resources that only one process may hold. */
+  readonly exclusive: readonly string[]
+}
+
+/** Where a worker finds what it is, in its environment: its slot, and the sockets that it listens on. */
 export const WORKER_VARIABLE = 'STEWARD_WORKER'
+
+/** A listening socket that a worker has inherited, and the URL it is known by. */
+export interface InheritedSocket {
+  readonly fd: number
+  readonly url: string
+}
+
+/** Where a worker opens its inspector. */
+export interface InspectorPlace {
+  readonly host: string
+  readonly port: number
+  /** Does it wait for a debugger before it loads the module? */
+  readonly waits: boolean
+}
 
 /** What that variable holds, as JSON. */
 export interface WorkerPlace {
   readonly slot: number
   readonly generation: number
-  readonly fd: number
+  /** How many workers there are to be. */
+  readonly workers: number
+  /** Absent where none is wanted, and where an older worker of the slot has the port. */
+  readonly inspect?: InspectorPlace
+  /** What it is to do in the place of serving. */
+  readonly errand?: 'prepare' | 'settle'
+  /** The port that is listened on since nobody has named a place: a port of the module's own is listened on instead. */
+  readonly defaultPort?: number
+  readonly listen: readonly InheritedSocket[]
   /** It is reloaded whenever its code changes: it tells what it loads, and its stops are short. */
-  readonly development?: boolean | undefined
+  readonly development?: boolean
   /** It is no worker but stands in for them: what it answers, in the place of the app. */
-  readonly stub?: StubPlace | undefined
+  readonly stub?: StubPlace
 }
 
 /** What a stub is told of what it stands in for. */

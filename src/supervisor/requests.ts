@@ -5,8 +5,8 @@ import type { SupervisorState } from './supervisor.ts'
 /** What can be asked of a supervised service over its control socket: one JSON object a line. */
 export type Request =
   | { readonly do: 'status' }
-  /** With `wait`, the answer comes when the reload has ended. */
-  | { readonly do: 'reload'; readonly wait?: boolean }
+  /** With `wait`, the answer comes when the reload has ended; with `prepare`, the first new worker has the service prepared. */
+  | { readonly do: 'reload'; readonly wait?: boolean; readonly prepare?: boolean }
   | { readonly do: 'scale'; readonly to: number }
   /** With `wait`, the answer comes when the last worker is gone. */
   | { readonly do: 'stop'; readonly wait?: boolean }
@@ -33,7 +33,8 @@ export interface Controlled {
   readonly target: number
   readonly closed: Promise<{ readonly code: number }>
   restart(reason: string): void
-  scale(workers: number): void
+  /** Gives why not, if it is refused. */
+  scale(workers: number): string | undefined
   stop(reason: string): void
 }
 
@@ -43,44 +44,47 @@ const MOST_WORKERS = 9_999
 /** Which fields a request may have. */
 const FIELDS: Readonly<Record<Request['do'], readonly string[]>> = {
   status: [],
-  reload: ['wait'],
+  reload: ['wait', 'prepare'],
   scale: ['to'],
   stop: ['wait'],
 }
 
+/** What requests are about. */
+interface Asked {
+  readonly supervisor: Controlled
+  readonly observer: Observer
+  /** The next worker prepares the service once more. */
+  prepare(): void
+}
+
 /** Does what a line asks for. Never throws: what is wrong with a request is its answer. */
-export async function answer(
-  line: string,
-  to: { readonly supervisor: Controlled; readonly observer: Observer },
-): Promise<Answer> {
+export async function answer(line: string, to: Asked): Promise<Answer> {
   const request = parse(line)
   return 'error' in request ? { ok: false, ...request } : perform(request, to)
 }
 
-async function perform(
-  request: Request,
-  { supervisor, observer }: { readonly supervisor: Controlled; readonly observer: Observer },
-): Promise<Answer> {
+async function perform(request: Request, asked: Asked): Promise<Answer> {
+  const { supervisor, observer } = asked
   if (request.do === 'status') return { ok: true, status: observer.status(supervisor.target) }
   if (request.do === 'stop') return stop(request, supervisor)
   const { state } = supervisor
   if (state === 'stopping' || state === 'closed') {
     return { ok: false, error: `Cannot ${request.do}: the service stops` }
   }
-  if (request.do === 'reload') return reload(request, supervisor, observer)
-  supervisor.scale(request.to)
-  return { ok: true, workers: request.to }
+  if (request.do === 'reload') return reload(request, asked)
+  const error = supervisor.scale(request.to)
+  return error === undefined ? { ok: true, workers: request.to } : { ok: false, error }
 }
 
 async function reload(
-  { wait }: { wait?: boolean },
-  supervisor: Controlled,
-  observer: Observer,
+  { wait, prepare }: { wait?: boolean; prepare?: boolean },
+  { supervisor, observer, prepare: prepareNext }: Asked,
 ): Promise<Answer> {
   if (supervisor.state === 'starting') {
     return { ok: false, error: 'Cannot reload: no worker is ready yet; try again when one is' }
   }
   const ended = observer.nextRoll()
+  if (prepare) prepareNext()
   supervisor.restart('control')
   const { generation } = observer
   if (!wait) return { ok: true, generation }
@@ -120,9 +124,11 @@ function check({ do: what, ...fields }: Record<string, unknown>): Request | { er
   if (unknown !== undefined) {
     return { error: `Cannot ${name} with ${describe(unknown)}: there is no such field` }
   }
-  const { wait, to } = fields
-  if (wait !== undefined && typeof wait !== 'boolean') {
-    return { error: `Cannot ${name} with ${describe(wait)} as "wait": give true or false` }
+  const { to } = fields
+  for (const field of ['wait', 'prepare']) {
+    const value = fields[field]
+    if (value === undefined || typeof value === 'boolean') continue
+    return { error: `Cannot ${name} with ${describe(value)} as "${field}": give true or false` }
   }
   if (name === 'scale' && !isCount(to)) {
     const allowed = `give a whole number from 1 to ${MOST_WORKERS}`

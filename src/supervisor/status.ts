@@ -25,7 +25,10 @@ export interface Status {
   readonly service: string
   /** The supervisor's. */
   readonly pid: number
+  /** Where it listens first of all; empty until that is known. */
   readonly url: string
+  /** Everywhere it listens. */
+  readonly urls: readonly string[]
   readonly state: 'starting' | 'running' | 'stopping' | 'closed'
   /** When the supervisor was started, as ISO 8601. */
   readonly since: string
@@ -60,7 +63,6 @@ interface Observed extends OfWorker {
 export interface ObserverOptions {
   readonly service: string
   readonly pid: number
-  readonly url: string
   readonly world: World
   /** How much memory a process holds, in bytes, if that can be known. */
   memoryOf(pid: number): number | undefined
@@ -72,6 +74,7 @@ export class Observer {
   readonly #since: number
   readonly #workers = new Map<number, Observed>()
   readonly #deaths = new Map<number, number>()
+  readonly #urls: string[] = []
   readonly #waiting = new Set<(result: RollResult) => void>()
   #state: Status['state'] = 'starting'
   #generation = 1
@@ -92,12 +95,13 @@ export class Observer {
 
   /** Everything, at this moment. */
   status(target: number): Status {
-    const { service, pid, url } = this.#options
+    const { service, pid } = this.#options
     const age = this.#ageOf(this.#since)
     return {
       service,
       pid,
-      url,
+      url: this.#urls[0] ?? '',
+      urls: [...this.#urls],
       state: this.#state,
       since: new Date(Date.now() - age).toISOString(),
       age,
@@ -122,6 +126,9 @@ export class Observer {
 
   #followService(event: ServiceEvent): void {
     switch (event.type) {
+      case 'supervisor.listening':
+        this.#urls.push(event.url)
+        return
       case 'roll.started':
         this.#generation = event.generation
         this.#roll = { generation: event.generation, since: this.#options.world.now() }

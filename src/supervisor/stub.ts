@@ -62,6 +62,10 @@ export class Stub implements WorkerListener {
     if (state.is === 'present') state.worker.stop(kind, reason)
   }
 
+  loaded(worker: Worker): void {
+    worker.go()
+  }
+
   ready({ pid, age }: Worker): void {
     this.#options.emit({ type: 'stub.ready', pid, took: age })
   }

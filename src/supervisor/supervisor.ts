@@ -9,8 +9,8 @@ import { Worker, type Child, type Exit, type WorkerLimits, type WorkerListener }
 /** What a supervisor needs of the operating system. */
 export interface System {
   readonly world: World
-  /** Starts the process of a worker, or of the stub that stands in for them. */
-  spawn(place: { slot: number; generation: number; isStub?: boolean }): Child
+  /** Starts the process of a worker, one of so many, or of the stub that stands in for them. */
+  spawn(place: { slot: number; generation: number; workers: number; isStub?: boolean }): Child
   /** Gives up the listening socket: what the workers hold of it is all that is left. */
   release(): void
 }
@@ -81,10 +81,10 @@ export class Supervisor implements WorkerListener {
     this.#system = system
     this.#options = options
     this.#target = options.workers
-    const { boot, grace, emit } = options
+    const { boot, grace, emit, development } = options
     this.#stub = new Stub({
-      spawn: () => system.spawn({ slot: -1, generation: this.#generation, isStub: true }),
-      after: options.development ? 0 : STUB_AFTER,
+      spawn: () => system.spawn({ ...this.#place(-1), isStub: true }),
+      after: development ? 0 : STUB_AFTER,
       limits: { boot, grace },
       world: system.world,
       emit,
@@ -109,6 +109,11 @@ export class Supervisor implements WorkerListener {
   /** Ends every process at once. */
   kill(): void {
     for (const worker of [...this.workers, ...this.#stub.workers]) worker.kill()
+  }
+
+  /** How long its stop has taken so far, in milliseconds; 0 before it. */
+  get stopTook(): number {
+    return this.#stopped === 0 ? 0 : this.#system.world.now() - this.#stopped
   }
 
   /** Resolves when the last worker is gone, after a stop or a failed start. */
@@ -152,15 +157,21 @@ export class Supervisor implements WorkerListener {
     this.#stopAll('roll', 'it is reloaded')
   }
 
-  /** From now on there are so many workers; at least one. */
-  scale(workers: number): void {
+  /** From now on there are so many workers; at least one. Gives why not, if it is refused. */
+  scale(workers: number): string | undefined {
+    const [name] = this.#exclusive
+    if (name !== undefined && workers > 1) {
+      return `Cannot scale to ${workers} workers: "${name}" is exclusive, only one process may hold it`
+    }
     this.#target = Math.max(1, workers)
     this.#look()
+    return undefined
   }
 
-  /** One more, or one fewer. */
+  /** One more, or one fewer. What is refused is told as a warning. */
   scaleBy(change: 1 | -1): void {
-    this.scale(this.#target + change)
+    const message = this.scale(this.#target + change)
+    if (message !== undefined) this.#options.emit({ type: 'warning', message })
   }
 
   /** Stops all workers, in order. A second call does nothing. */
@@ -192,6 +203,12 @@ export class Supervisor implements WorkerListener {
     this.#code = 1
     this.#options.emit({ type: 'error', message: 'The supervisor has failed', error })
     this.stop('failure')
+  }
+
+  loaded(worker: Worker): void {
+    // It was scaled before anybody knew that it must not be
+    if (worker.exclusive.length > 0 && this.#target > 1) this.#unscale()
+    this.#look()
   }
 
   ready(worker: Worker): void {
@@ -268,6 +285,18 @@ export class Supervisor implements WorkerListener {
     else this.#options.emit({ type: 'roll.failed', generation, took })
   }
 
+  /** What only one process may hold, as the workers say that live. */
+  get #exclusive(): readonly string[] {
+    return this.workers.find(({ exclusive }) => exclusive.length > 0)?.exclusive ?? []
+  }
+
+  #unscale(): void {
+    const target = this.#target
+    this.#target = 1
+    const message = `There is one worker and not ${target}: "${this.#exclusive[0]}" is exclusive, only one process may hold it`
+    this.#options.emit({ type: 'warning', message })
+  }
+
   /** Compares what should be with what is. */
   #look(): void {
     if (this.#state === 'closed') return
@@ -285,6 +314,7 @@ export class Supervisor implements WorkerListener {
       if (index >= wanted) this.#empty(slot)
       else if (!slot.waits && ![...slot.workers].some(isAlive)) this.#start(index)
     }
+    for (const worker of this.workers) if (worker.isWaiting) this.#lookAtLoaded(worker)
     if (this.#roll) this.#lookAtRoll()
   }
 
@@ -302,6 +332,13 @@ export class Supervisor implements WorkerListener {
       return isGivenUp && !this.workers.some(isAlive)
     }
     return this.#state === 'running' && !this.workers.some(({ state }) => state === 'ready')
+  }
+
+  /** What is loaded may open what it holds; what only one process may hold, when every other one is gone (R21). */
+  #lookAtLoaded(worker: Worker): void {
+    const others = worker.exclusive.length > 0 ? this.workers.filter((one) => one !== worker) : []
+    if (others.length === 0) return worker.go()
+    for (const other of others) this.#stop(other, 'handover', 'a newer one waits for its end')
   }
 
   #lookForEnd(): void {
@@ -325,12 +362,16 @@ export class Supervisor implements WorkerListener {
 
   #start(slot: number): void {
     // A roll that failed leaves its number behind: whatever dies then is replaced with what is there now
-    const place = { slot, generation: this.#generation }
+    const place = this.#place(slot)
     const { emit, boot, grace } = this.#options
     const options = { listener: this, limits: { boot, grace }, world: this.#system.world }
     const worker = new Worker(place, this.#system.spawn(place), options)
     this.#slots[slot]!.workers.add(worker)
     emit({ type: 'worker.starting', slot, pid: worker.pid, generation: worker.generation })
+  }
+
+  #place(slot: number): { slot: number; generation: number; workers: number } {
+    return { slot, generation: this.#generation, workers: this.#target }
   }
 
   #empty(slot: Slot): void {

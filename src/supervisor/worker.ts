@@ -1,6 +1,6 @@
 import type { World } from '../base/world.ts'
 import { reserveOf } from '../service/stages.ts'
-import type { FromWorker, StopKind, ToWorker } from './messages.ts'
+import type { FromWorker, LoadedService, StopKind, ToWorker } from './messages.ts'
 
 /** How the process of a worker has ended. */
 export interface Exit {
@@ -30,6 +30,7 @@ export interface Child {
  *      └─────────────────────────────── exit, or it takes too long ──────────────────────────────┘
  * ```
  *
+ * In the middle of its start, when its module is loaded and nothing is open, it waits for `go()`, as long as that takes.
  * A step that takes too long is ended by a kill: the exit follows.
  */
 export type WorkerState = 'starting' | 'ready' | 'stopping' | 'gone'
@@ -53,6 +54,8 @@ const LAST_WORD = 100
 
 /** What a supervisor hears of its workers. */
 export interface WorkerListener {
+  /** Its module is loaded: it waits for `go()`. */
+  loaded(worker: Worker): void
   ready(worker: Worker): void
   /** It was ready, and has begun to stop though nobody asked. */
   dying(worker: Worker, reason: string): void
@@ -74,6 +77,10 @@ export class Worker {
   #state: WorkerState = 'starting'
   #release: () => void = () => {}
   #grace: number
+  /** Those of its resources that only one process may hold, by their names. */
+  exclusive: readonly string[] = []
+  /** Does it wait for `go()`? */
+  isWaiting = false
   /** Has it become ready, ever? */
   wasReady = false
   /** Why its start has failed, in its own words. */
@@ -121,6 +128,13 @@ export class Worker {
     return this.#grace
   }
 
+  /** It may open what it holds. */
+  go(): void {
+    this.isWaiting = false
+    this.#child.send({ t: 'go' })
+    this.#limit(this.#limits.boot)
+  }
+
   /** Asks it to stop; it is killed when that takes longer than its grace. Once. */
   stop(kind: StopKind, reason: string): void {
     if (this.#state === 'stopping' || this.#state === 'gone') return
@@ -142,6 +156,7 @@ export class Worker {
 
   #stopping(): void {
     this.#state = 'stopping'
+    this.isWaiting = false
     this.wasExpected = true
     this.#limit(this.#grace + MERCY)
   }
@@ -165,8 +180,9 @@ export class Worker {
   #hear(message: FromWorker): void {
     switch (message.t) {
       case 'loaded':
-        this.#grace = message.grace
-        return this.#progress()
+        return this.#loaded(message)
+      case 'elsewhere':
+        return this.#stopping()
       case 'progress':
         return this.#progress()
       case 'ready':
@@ -183,6 +199,16 @@ export class Worker {
         // Another version of this program may know more
         return
     }
+  }
+
+  #loaded({ grace, exclusive }: LoadedService): void {
+    this.#grace = grace
+    this.exclusive = exclusive
+    if (this.#state !== 'starting') return
+    // It is not its own time that passes from now on
+    this.#release()
+    this.isWaiting = true
+    this.#listener.loaded(this)
   }
 
   #progress(): void {

@@ -79,14 +79,13 @@ const CASES: Case[] = [
   { name: 'a PORT out of range', files: ok, args: ['app.ts'], env: { PORT: '70000' }, code: 2, says: /^Cannot listen on the environment's PORT="70000": it is no port/ },
   { name: 'a time that is none', files: ok, args: ['app.ts', '--graceful-timeout', 'soon'], code: 2, says: /argument 'soon' is invalid\. It is no time: give seconds, or 250ms, 5s, 2m, 1h/ },
   { name: 'a log form that does not exist', files: ok, args: ['app.ts', '--log', 'xml'], code: 2, says: /argument 'xml' is invalid\. Allowed choices are pretty, json/ },
-  { name: 'several places', files: ok, args: ['app.ts', '--port', '0', '--unix', 'x.sock'], code: 2, says: 'Cannot listen in several places: give one of --host and --port, --bind, --unix, --fd' },
   ...['host:', 'nowhere', '127.0.0.1:70000', 'fd://x', ':http', 'unix:'].map((bind) => ({
-    name: `--bind ${bind}`, files: ok, args: ['app.ts', '--bind', bind], code: 2 as const, says: `Cannot listen on --bind "${bind}": give host:port, unix:path or fd://number`,
+    name: `--bind ${bind}`, files: ok, args: ['app.ts', '--bind', bind], code: 2 as const, says: `Cannot listen on "${bind}": give host:port, unix:path or fd://number`,
   })),
   { name: 'a host that is not of this machine', files: ok, args: ['app.ts', '--host', '192.0.2.1', '--port', '0'], code: 1, says: 'Cannot listen on 192.0.2.1:0: this machine has no such address (EADDRNOTAVAIL); choose one of its own with --host' },
   { name: 'a Unix socket over a file', files: ok, args: ['app.ts', '--unix', 'app.ts'], code: 1, says: 'Cannot listen on unix:app.ts: something else than a socket is there; remove it or choose another path' },
   { name: 'a Unix socket in no folder', files: ok, args: ['app.ts', '--unix', 'nope/x.sock'], code: 1, says: /^Cannot listen on unix:nope\/x\.sock: its folder does not exist/ },
-  { name: 'a descriptor that is no socket', files: ok, args: ['app.ts', '--fd', '0'], code: 1, says: 'Cannot listen on file descriptor 0: it is not a socket; pass a listening socket, as systemd does' },
+  { name: 'a descriptor that is no socket', files: ok, args: ['app.ts', '--fd', '0'], code: 1, says: 'Cannot listen on file descriptor 0: it is not a socket; pass a listening socket, as systemd does, to node itself: npm, npx and tsx do not hand it on' },
   { name: 'a descriptor that is not open', files: ok, args: ['app.ts', '--fd', '77'], code: 1, says: /^Cannot listen on file descriptor 77: it is not open/ },
   { name: 'a descriptor that is no number', files: ok, args: ['app.ts', '--fd', 'x'], code: 2, says: /argument 'x' is invalid\. It is no file descriptor/ },
   // Reloading

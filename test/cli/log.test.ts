@@ -182,11 +182,7 @@ describe('Screen', () => {
 
   it('shows of a worker only its trouble, with its number', () => {
     const kept = new Kept()
-    const { show } = new Screen('app.ts', kept as unknown as WriteStream, {
-      slot: 3,
-      generation: 1,
-      fd: 4,
-    })
+    const { show } = new Screen('app.ts', kept as unknown as WriteStream, { slot: 3 })
     show({ type: 'service.opening', name: 'service' })
     show({ type: 'resource.opened', name: 'db', took: 1 })
     show({ type: 'service.ready', took: 1 })
@@ -196,13 +192,13 @@ describe('Screen', () => {
 
   it('D4 shows a reload as one line, with what has changed', () => {
     const kept = new Kept()
-    const { show } = new Screen('app.ts', kept as unknown as WriteStream)
+    const { show } = new Screen('app.ts', kept as unknown as WriteStream, { development: true })
     const [old, worker] = [1, 2].map((generation) => ({
       slot: 0,
       pid: 40 + generation,
       generation,
     }))
-    show({ type: 'supervisor.listening', url: 'http://127.0.0.1:3000', workers: 1, reload: true })
+    show({ type: 'supervisor.listening', url: 'http://127.0.0.1:3000', workers: 1 })
     show({ type: 'worker.ready', ...old!, took: 100 })
     const before = kept.text.length
     show({ type: 'roll.started', generation: 2, reason: 'db.ts and 1 more changed' })
@@ -219,9 +215,9 @@ describe('Screen', () => {
 
   it('D3 D4 says at once that a worker has died, and what comes next', () => {
     const kept = new Kept()
-    const { show } = new Screen('app.ts', kept as unknown as WriteStream)
+    const { show } = new Screen('app.ts', kept as unknown as WriteStream, { development: true })
     const worker = { slot: 0, pid: 41, generation: 1 }
-    show({ type: 'supervisor.listening', url: 'http://127.0.0.1:3000', workers: 1, reload: true })
+    show({ type: 'supervisor.listening', url: 'http://127.0.0.1:3000', workers: 1 })
     show({ type: 'worker.gone', ...worker, age: 1, code: null, signal: 'SIGSEGV', cause: 'crashed' }) // oxfmt-ignore
     show({ type: 'stub.ready', pid: 42, took: 60 })
     assert.deepEqual(stripVTControlCharacters(kept.text).trimEnd().split('\n').slice(2), [

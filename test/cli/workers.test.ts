@@ -9,7 +9,6 @@ const CASES = [
   { name: 'no workers', text: OK, args: [...port, '--workers', '0'], code: 2, says: /no number of workers: give 1 to 9999, or auto/ },
   { name: 'workers that are no number', text: OK, args: [...port, '--workers', 'x'], code: 2, says: /no number of workers: give 1 to 9999, or auto/ },
   { name: 'too many workers', text: OK, args: [...port, '--workers', '10000'], code: 2, says: /no number of workers: give 1 to 9999, or auto/ },
-  { name: 'workers on a Unix socket', text: OK, args: ['--unix', 'app.sock', '--workers', '2'], code: 2, says: /^[^\n]*Cannot share a Unix socket between workers: give --host and --port[^\n]*\n$/ },
   { name: 'an address that is not there', text: OK, args: [...port, '--host', '192.0.2.1', '--workers', '2'], code: 1, says: /^[^\n]*this machine has no such address[^\n]*\n$/ },
   { name: 'a module without an app', text: 'export default 42', args: [...port, '--workers', '3'], code: 2, says: /^[^\n]*its default export is 42 \(number\)[^\n]*\n$/ },
   { name: 'a module that throws', text: `throw new Error('no configuration')`, args: [...port, '--workers', '3'], code: 1, says: /^[^\n]*Cannot load[^\n]*no configuration[^\n]*\n$/ },

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { appendFileSync, readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { count, ledgerIn, violations, write, type Line } from '../helpers/ledger.ts'
 import { Program } from '../helpers/program.ts'
 import { pause } from '../helpers/pause.ts'
 import { Random } from '../helpers/random.ts'
@@ -11,29 +12,14 @@ import { temporaryFolder } from '../helpers/temporary-folder.ts'
 const KILLS = Number(process.env['JOURNAL_KILLS'] ?? 30)
 const SEED = Number(process.env['JOURNAL_SEED'] ?? 617)
 
-/** A line that test/programs/noted.ts wrote, or one of ours, about a process that is about to be killed. */
-interface Line {
-  readonly what: string
-  readonly token: string
-  readonly pid: number
-}
-
-function ledgerIn(folder: string): Line[] {
-  const text = readFileSync(join(folder, 'ledger'), 'utf8')
-  return text
-    .trimEnd()
-    .split('\n')
-    .map((line) => JSON.parse(line) as Line)
-}
-
 const begin = (folder: string): Program => Program.run('noted.ts', [folder])
 
 async function kill(folder: string, program: Program): Promise<void> {
   const pid = program.child.pid!
-  appendFileSync(join(folder, 'ledger'), `${JSON.stringify({ what: 'killing', token: '', pid })}\n`)
+  write(folder, 'killing', pid)
   program.signal('SIGKILL')
   await program.exit()
-  appendFileSync(join(folder, 'ledger'), `${JSON.stringify({ what: 'killed', token: '', pid })}\n`)
+  write(folder, 'killed', pid)
 }
 
 /** Before anything is open, or while it settles what others have left, or while it opens and closes. */
@@ -48,50 +34,6 @@ async function aMoment(random: Random, program: Program): Promise<void> {
   }
 }
 
-/** Everything in a ledger that must not be. */
-function violations(lines: readonly Line[]): string[] {
-  const wrong: string[] = []
-  const waiting = new Set<string>()
-  const settling = new Map<string, number>()
-  const killing = new Set<number>()
-  const killed = new Set<number>()
-  /** By process: what must be settled before it opens, the notes of all who were dead when it started. */
-  const due = new Map<number, Set<string>>()
-  const settledBy = new Set<string>()
-  const ownerOf = (token: string): number => Number(token.split('-')[0])
-  for (const { what, token, pid } of lines) {
-    if (what === 'noted') waiting.add(token)
-    if (what === 'closed' || what === 'recovered') waiting.delete(token)
-    if (what === 'killing') killing.add(pid)
-    if (what === 'killed') {
-      killed.add(pid)
-      for (const [one, by] of settling) if (by === pid) settling.delete(one)
-    }
-    if (what === 'started') {
-      due.set(pid, new Set([...waiting].filter((one) => killed.has(ownerOf(one)))))
-    }
-    if (what === 'opening') {
-      for (const one of due.get(pid) ?? []) if (waiting.has(one)) wrong.push(`${one} not settled`)
-      due.delete(pid)
-    }
-    if (what === 'recovering') {
-      const owner = ownerOf(token)
-      if (owner !== pid && !killing.has(owner)) wrong.push(`${token} settled while its owner lives`)
-      const other = settling.get(token)
-      const isTaken = other !== undefined && !killing.has(other)
-      if (isTaken) wrong.push(`${token} settled by two at a time`)
-      if (settledBy.has(`${token} ${pid}`)) wrong.push(`${token} settled twice by one`)
-      settling.set(token, pid)
-    }
-    if (what === 'recovered') {
-      settling.delete(token)
-      settledBy.add(`${token} ${pid}`)
-    }
-    if (/^(warning|error)/.test(what)) wrong.push(what)
-  }
-  return [...wrong, ...[...waiting].map((one) => `${one} never settled`)]
-}
-
 /** After all of it, one that is left alone. */
 async function settle(folder: string): Promise<Line[]> {
   using last = Program.run('noted.ts', [folder, 'once'])
@@ -99,9 +41,6 @@ async function settle(folder: string): Promise<Line[]> {
   assert.deepEqual(readdirSync(join(folder, 'things')), [])
   return ledgerIn(folder)
 }
-
-const count = (lines: readonly Line[], what: string): number =>
-  lines.filter((line) => line.what === what).length
 
 describe('the journal, under SIGKILL', () => {
   it(`J2 settles what each of ${KILLS} killed processes left, before it opens again`, async (t) => {

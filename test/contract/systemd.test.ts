@@ -93,13 +93,17 @@ describe('socket activation', together, () => {
     assert.notEqual(await program.url(), urlOf(sockets))
   })
 
-  it('P9 serves on the first of two, and names the other', async () => {
+  it('P9 serves on both of two', async () => {
     using sockets = passed(2)
     using program = served(sockets.options)
-    assert.match(String((await program.event('warning'))['message']), /"admin" \(descriptor 4\)/)
-    await program.url()
-    using client = await RawClient.connect(sockets.ports[0]!)
-    assert.equal((await client.request('GET /').response()).body, 'hello')
+    await program.event('service.ready')
+    for (const port of sockets.ports) {
+      using client = await RawClient.connect(port)
+      assert.equal((await client.request('GET /').response()).body, 'hello')
+    }
+    program.signal('SIGTERM')
+    assert.deepEqual(await program.exit(), clean)
+    assert.deepEqual(program.names('warning'), [])
   })
 
   it('P9 lets the place on the command line win, and warns of the socket', async () => {

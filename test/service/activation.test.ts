@@ -3,8 +3,8 @@ import { describe, it } from 'node:test'
 import { activate, isActivated, type ActivatedProcess } from '../../src/service/activation.ts'
 
 const place = { port: 3000, host: '127.0.0.1' }
-const byDefault = { target: () => place, given: false }
-const byOption = { target: () => place, given: true }
+const byDefault = { targets: () => [place], given: false }
+const byOption = { targets: () => [place], given: true }
 
 function activated(env: Record<string, string>): ActivatedProcess {
   const argv = ['/usr/bin/node', '/srv/shop/node_modules/.bin/steward', 'serve', 'my app.ts']
@@ -21,50 +21,47 @@ describe('activate()', () => {
       HOME: '/',
     }
     assert.equal(isActivated(activated(env)), true)
-    const { target, warnings } = activate(byDefault, activated(env))
-    assert.deepEqual([target, warnings], [{ fd: 3 }, []])
+    const { targets, warnings } = activate(byDefault, activated(env))
+    assert.deepEqual([targets, warnings], [[{ fd: 3 }], []])
     assert.deepEqual(env, { HOME: '/' })
     assert.equal(isActivated(activated(env)), false)
   })
 
   it('P9 does not even look at the default place then', () => {
-    const target = (): never => assert.fail('PORT is not read')
+    const targets = (): never => assert.fail('PORT is not read')
     const passed = activated({ LISTEN_PID: '42', LISTEN_FDS: '1' })
-    assert.deepEqual(activate({ target, given: false }, passed).target, { fd: 3 })
+    assert.deepEqual(activate({ targets, given: false }, passed).targets, [{ fd: 3 }])
   })
 
   it('P9 warns of sockets for another process, with the line for the unit', () => {
     const env = { LISTEN_PID: '41', LISTEN_FDS: '1' }
     assert.equal(isActivated(activated(env)), false)
-    const { target, warnings } = activate(byDefault, activated(env))
-    assert.deepEqual(target, place)
+    const { targets, warnings } = activate(byDefault, activated(env))
+    assert.deepEqual(targets, [place])
     assert.deepEqual(warnings, [
       `systemd's sockets are not used: LISTEN_PID=41 is another process than this one, 42; start node itself, and not through npx, npm or a shell: ExecStart=/usr/bin/node --enable-source-maps /srv/shop/node_modules/.bin/steward serve "my app.ts"`,
     ])
     assert.deepEqual(env, {})
   })
 
-  it('P9 uses the first of several sockets, and names the others', () => {
-    const { target, warnings } = activate(
+  it('P9 listens on all of several sockets', () => {
+    const { targets, warnings } = activate(
       byDefault,
       activated({ LISTEN_PID: '42', LISTEN_FDS: '3', LISTEN_FDNAMES: 'web:admin' }),
     )
-    assert.deepEqual(target, { fd: 3 })
-    assert.deepEqual(warnings, [
-      'Nobody accepts on what systemd has passed as "admin" (descriptor 4), "unknown" (descriptor 5), and its clients wait: a service listens in one place; keep one ListenStream in the socket unit',
-    ])
+    assert.deepEqual([targets, warnings], [[{ fd: 3 }, { fd: 4 }, { fd: 5 }], []])
   })
 
   it('P9 lets a place that was given win, and warns of the socket', () => {
     const passed = (): ActivatedProcess =>
       activated({ LISTEN_PID: '42', LISTEN_FDS: '1', LISTEN_FDNAMES: 'web' })
-    const { target, warnings } = activate(byOption, passed())
-    assert.deepEqual(target, place)
+    const { targets, warnings } = activate(byOption, passed())
+    assert.deepEqual(targets, [place])
     assert.deepEqual(warnings, [
       'Nobody accepts on what systemd has passed as "web" (descriptor 3), and its clients wait: another place to listen on was given; give no place, or remove the socket unit',
     ])
-    const same = { target: () => ({ fd: 3 }), given: true }
-    assert.deepEqual(activate(same, passed()), { target: { fd: 3 }, warnings: [] })
+    const same = { targets: () => [place, { fd: 3 }], given: true }
+    assert.deepEqual(activate(same, passed()), { targets: [place, { fd: 3 }], warnings: [] })
   })
 
   it('P9 takes no sockets where there are none', () => {
@@ -75,7 +72,7 @@ describe('activate()', () => {
       { LISTEN_PID: '42', LISTEN_FDS: '0' },
       { LISTEN_PID: '', LISTEN_FDS: '' },
     ]) {
-      assert.deepEqual(activate(byDefault, activated(env)), { target: place, warnings: [] })
+      assert.deepEqual(activate(byDefault, activated(env)), { targets: [place], warnings: [] })
     }
   })
 

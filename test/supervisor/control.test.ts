@@ -35,9 +35,11 @@ class FakeSupervisor implements Controlled {
     this.emit({ type: 'roll.started', generation: ++this.#generation, reason })
   }
 
-  scale(workers: number): void {
+  scale(workers: number): string | undefined {
+    if (workers === 7) return 'Cannot scale to 7 workers: "lock" is exclusive'
     this.asked.push(`scale ${workers}`)
     this.target = workers
+    return undefined
   }
 
   stop(reason: string): void {
@@ -64,9 +66,13 @@ async function listening(): Promise<Setup> {
   const folder = temporaryFolder()
   const world = new FakeWorld()
   const memoryOf = (): number => 1_024
-  const observer = new Observer({ service: 'app.ts', pid: 1, url: 'http://a', world, memoryOf })
+  const observer = new Observer({ service: 'app.ts', pid: 1, world, memoryOf })
   const supervisor = new FakeSupervisor(observer.follow)
-  const control = new Control({ world, answer: (line) => answer(line, { supervisor, observer }) })
+  const prepare = (): void => void supervisor.asked.push('prepare')
+  const control = new Control({
+    world,
+    answer: (line) => answer(line, { supervisor, observer, prepare }),
+  })
   const path = join(folder.path, 'c.sock')
   await control.listen(path)
   const clients: RawClient[] = []
@@ -124,6 +130,9 @@ describe('the control socket', () => {
   it('V11 tells the status: what each worker does, which code it runs, how often its slot died', async () => {
     using setup = await listening()
     const { emit } = setup.supervisor
+    for (const url of ['http://a', 'unix:/b']) {
+      emit({ type: 'supervisor.listening', url, workers: 2 })
+    }
     emit({ type: 'worker.starting', ...first })
     emit({ type: 'worker.starting', ...second })
     emit({ type: 'worker.ready', took: 5, ...first })
@@ -133,7 +142,7 @@ describe('the control socket', () => {
     assert.deepEqual(
       { ...status, since: undefined },
       {
-        service: 'app.ts', pid: 1, url: 'http://a', state: 'running', since: undefined, age: 1_000, target: 2, generation: 1,
+        service: 'app.ts', pid: 1, url: 'http://a', urls: ['http://a', 'unix:/b'], state: 'running', since: undefined, age: 1_000, target: 2, generation: 1,
         workers: [
           { slot: 0, state: 'ready', pid: 10, generation: 1, age: 1_000, restarts: 0, rss: 1_024 },
           { slot: 1, state: 'down', restarts: 1 },

@@ -77,7 +77,7 @@ describe('the stop', () => {
 
   it('V7 kills what outlives the grace that the service has said', async () => {
     const system = FakeSystem.running(1)
-    system.child(0).say({ t: 'loaded', grace: 60_000 })
+    system.child(0).say({ t: 'loaded', prepares: false, exclusive: [], grace: 60_000 })
     system.supervisor.stop('SIGTERM')
     assert.equal(system.told('supervisor.stopping')?.grace, 60_000)
     await system.world.advance(61_000)
