@@ -14,7 +14,8 @@ export function spawnWorker(place: WorkerPlace): Child {
   const { execArgv, env } = withoutInspector(process)
   // What is loaded first belongs to the app
   const first = place.stub ? [] : execArgv
-  const child = spawn(process.execPath, [...first, program, ...args], {
+  // Or Node would read an --env-file of ours by itself, wherever it stands
+  const child = spawn(process.execPath, [...first, '--', program, ...args], {
     detached: true,
     stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...place.listen.map(({ fd }) => fd)],
     env: { ...env, [WORKER_VARIABLE]: JSON.stringify(inherited) },

@@ -131,7 +131,8 @@ function addReload(serve: Command): Command {
 /** The processes, and what is told about them. */
 function addWorkers(serve: Command): Command {
   return serve
-    .option('-w, --workers <number>', 'processes that serve, under a supervisor', workers)
+    .option('-w, --workers <number>', 'processes that serve, under a supervisor (1)', workers)
+    .option('--no-supervisor', 'only this process, which ends when the service does')
     .option(
       '--control <path>',
       'where its control socket is, for steward status, reload, scale, stop',

@@ -21,44 +21,45 @@ const TROUBLE = new Set<ServiceEvent['type']>([
   'request.failed', 'process.held', 'warning', 'error',
 ]) // oxfmt-ignore
 
+/** What the supervisor of a single worker leaves to that one. */
+const LIFE = new Set<ServiceEvent['type']>([
+  'supervisor.listening', 'supervisor.stopping', 'supervisor.closed', 'supervisor.forced', 'worker.ready',
+]) // oxfmt-ignore
+
 /** What a worker does not show while its code is being developed: a reload cuts, and is over in a moment. */
 const PART_OF_RELOADS = new Set<ServiceEvent['type']>([
   'drain.waiting', 'request.cut', 'handler.abandoned', 'process.held',
 ]) // oxfmt-ignore
 
-/** Whose events they are. */
-export interface Shown {
-  /** Which worker it is, where a supervisor tells the rest. */
-  readonly slot?: number
-  /** Is it started anew whenever its code changes? */
-  readonly development?: boolean | undefined
-}
+/**
+ * What a process shows: the whole of a service; only its trouble, as one of several workers, of which it gives the number; what happens
+ * around a single worker, which shows the whole; or the reloads of a service, of which its workers leave the rest to it.
+ */
+export type Role = 'whole' | 'around' | 'reloading' | 'reloaded' | number
 
 /**
  * Shows a service on a terminal: what opens, where it is, what a stop waits for, and how it ended. Of several workers, each shows
- * only its trouble, with its number, and their supervisor the rest.
+ * only its trouble, with its number, and their supervisor the rest; a single one shows what it would show without a supervisor.
  */
 export class Screen {
   readonly #module: string
   readonly #output: WriteStream
   readonly #urls: string[] = []
   #wasReady = false
-  readonly #shown: Shown
+  readonly #role: Role
   /** Workers that were asked to stop. */
   readonly #asked = new Set<number>()
   /** Why it is being reloaded, or was last. */
   #reason = ''
 
-  constructor(module: string, output: WriteStream, shown: Shown = {}) {
+  constructor(module: string, output: WriteStream, role: Role) {
     this.#module = module
     this.#output = output
-    this.#shown = shown
+    this.#role = role
   }
 
   readonly show = (event: ServiceEvent): void => {
-    const { slot, development } = this.#shown
-    if (slot !== undefined && !isTrouble(event)) return
-    if (slot !== undefined && development && PART_OF_RELOADS.has(event.type)) return
+    if (!isShownBy(this.#role, event)) return
     const lines =
       this.#ofLife(event) ??
       this.#ofParts(event) ??
@@ -185,7 +186,7 @@ export class Screen {
 
   /** A reload is one line, when it is over; what went wrong is shown by whom it happened to. */
   #ofReload(event: ServiceEvent): string[] | undefined {
-    if (!this.#shown.development) return undefined
+    if (this.#role !== 'reloading') return undefined
     switch (event.type) {
       case 'roll.started':
         this.#reason = event.reason
@@ -256,7 +257,7 @@ export class Screen {
       case 'supervisor.listening': {
         if (this.#urls.push(event.url) > 1) return []
         const count = event.workers === 1 ? '1 worker' : `${event.workers} workers`
-        const mode = this.#shown.development ? ', reloaded when its code changes' : ''
+        const mode = this.#role === 'reloading' ? ', reloaded when its code changes' : ''
         return [`${this.#style('bold', 'steward')} ${this.#module}, ${count}${mode}`, '']
       }
       case 'supervisor.stopping':
@@ -285,7 +286,7 @@ export class Screen {
 
   #ready(took: number): string {
     const urls = this.#urls.map((url) => this.#style(['bold', 'cyan'], url)).join('  ')
-    const hasKeys = this.#shown.development && process.stdin.isTTY
+    const hasKeys = this.#role === 'reloading' && process.stdin.isTTY
     const next = hasKeys ? 'h shows the keys' : 'Ctrl-C stops it'
     return `  ${urls}   ready in ${time(took)}, ${next}`
   }
@@ -311,8 +312,7 @@ export class Screen {
 
   #line(kind: keyof typeof SIGNS, what: string, ...details: string[]): string {
     const [style, sign] = SIGNS[kind]
-    const { slot } = this.#shown
-    const who = slot === undefined ? '' : `worker ${slot}: `
+    const who = typeof this.#role === 'number' ? `worker ${this.#role}: ` : ''
     const begin = `  ${this.#style(style, sign)} ${who}`
     if (details.length === 0) return `${begin}${what}`
     return `${begin}${what.padEnd(24)} ${this.#style('dim', details.join('  '))}`
@@ -321,6 +321,12 @@ export class Screen {
   #style(style: Style, text: string): string {
     return styleText(style, text, { stream: this.#output })
   }
+}
+
+function isShownBy(role: Role, event: ServiceEvent): boolean {
+  if (role === 'around') return !LIFE.has(event.type)
+  if (role === 'reloaded') return isTrouble(event) && !PART_OF_RELOADS.has(event.type)
+  return typeof role === 'string' || isTrouble(event)
 }
 
 function isTrouble(event: ServiceEvent): boolean {

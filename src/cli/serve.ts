@@ -1,6 +1,5 @@
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { milliseconds, type Duration } from '../base/deadline.ts'
-import { describeError, StewardError } from '../base/errors.ts'
+import { StewardError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
 import { realWorld } from '../base/world.ts'
 import { Certificate } from '../http/certificates.ts'
@@ -20,8 +19,9 @@ import { closeInspector, inspectorOf, openInspector, type InspectCommand } from 
 import { find, load, type Loaded, type LoadOptions } from './load.ts'
 import { tellLoadedFiles } from './loaded-files.ts'
 import { jsonLog } from './log.ts'
+import { writePid } from './pid-file.ts'
 import { reloadingOf, type Reloading, type ReloadOptions } from './reload.ts'
-import { Screen } from './screen.ts'
+import { Screen, type Role } from './screen.ts'
 import { stubService } from './stub.ts'
 import { supervise } from './supervise.ts'
 import { WorkerLink } from './worker.ts'
@@ -57,6 +57,8 @@ export interface ServeCommand extends LoadOptions, InspectCommand, ReloadOptions
   watchdog: boolean
   signalExitCodes?: boolean
   workers?: number
+  /** Without it, there is but this process. */
+  supervisor: boolean
   bootTimeout?: Duration
   notifyFd?: number
   control?: string | false
@@ -71,21 +73,44 @@ export async function serveModule(module: string, command: ServeCommand): Promis
   try {
     const where = placeOf(command)
     const link = WorkerLink.of(command)
+    const isAlone = !link && isUnsupervised(command)
+    const reloading = link ? undefined : reloadingOf(command)
+    const role = link?.role ?? roleOf(command, isAlone)
     const log =
       form === 'pretty'
-        ? new Screen(module, process.stdout, link?.shown ?? { development: command.reload }).show
+        ? new Screen(module, process.stdout, role).show
         : jsonLog(process.stdout, link?.name)
     unserved.link = link
-    const reloading = link ? undefined : reloadingOf(command)
-    const isSupervised = command.workers !== undefined || reloading !== undefined
     if (link?.place.stub) await serveStub(command, { where, log, link, unserved })
-    else if (link || !isSupervised) {
+    else if (link || isAlone) {
       await serveHere(module, command, { where, log, link, unserved })
     } else await superviseHere(module, command, { where, emit: log, reloading })
   } catch (error) {
     if (unserved.isEnding || isStopped(error)) return
     unserved.fail(error)
   }
+}
+
+/** What this process shows where it is no worker. */
+function roleOf({ reload, workers = 1 }: ServeCommand, isAlone: boolean): Role {
+  if (reload) return 'reloading'
+  return isAlone || workers > 1 ? 'whole' : 'around'
+}
+
+/** Is there to be but this process? @throws `ERR_BAD_OPTION` when there are to be others, too */
+function isUnsupervised({ supervisor, workers = 1, reload }: ServeCommand): boolean {
+  // Windows has no descriptors to hand on
+  const isAlone = !supervisor || process.platform === 'win32'
+  if (!isAlone || (workers === 1 && !reload)) return isAlone
+  const found = supervisor ? 'on Windows' : 'with --no-supervisor'
+  if (reload) {
+    const message = `Cannot reload ${found}: another process starts the new code; leave out --reload`
+    throw new StewardError('ERR_BAD_OPTION', message)
+  }
+  throw new StewardError(
+    'ERR_BAD_OPTION',
+    `Cannot run ${workers} workers ${found}: there is but one process then, leave out --workers`,
+  )
 }
 
 interface Here {
@@ -188,7 +213,7 @@ async function mayGoOn(
 }
 
 function uncontrolled(path: string): StewardError {
-  const message = `Cannot open the control socket "${path}": only a service with --workers is controlled; give --workers as well`
+  const message = `Cannot open the control socket "${path}": without a supervisor nobody serves it; leave out --no-supervisor`
   return new StewardError('ERR_BAD_OPTION', message)
 }
 
@@ -204,7 +229,7 @@ async function superviseHere(
   command: ServeCommand,
   { where, emit, reloading }: Supervising,
 ): Promise<void> {
-  const { workers = 1, gracefulTimeout, signalExitCodes, control, bootTimeout } = command
+  const { workers, gracefulTimeout, signalExitCodes, control, bootTimeout } = command
   const boot = milliseconds(bootTimeout ?? '60s')
   const { tls } = tlsOf(command)
   if (reloading) {
@@ -220,7 +245,7 @@ async function superviseHere(
     const told = readyAt(command, emit)
     closeInspector()
     await supervise({
-      workers,
+      workers: workers ?? 1,
       serve,
       isPlaced,
       boot,
@@ -333,43 +358,4 @@ type Given<Options> = { [Name in keyof Options]?: Exclude<Options[Name], undefin
 function given<Options extends object>(options: Options): Given<Options> {
   const entries = Object.entries(options).filter(([, value]) => value !== undefined)
   return Object.fromEntries(entries) as Given<Options>
-}
-
-/** Writes the pid file, and gives what removes it if it is still ours. @throws `ERR_BAD_OPTION` when another process has it */
-function writePid(file: string): () => void {
-  const other = pidIn(file)
-  if (other !== process.pid && isAlive(other)) {
-    throw badPid(file, `process ${other} runs and has it; stop it, or name another file`)
-  }
-  try {
-    writeFileSync(file, `${process.pid}\n`)
-  } catch (cause) {
-    throw badPid(file, `${describeError(cause)}; name a file that can be written`, cause)
-  }
-  return () => {
-    if (pidIn(file) === process.pid) rmSync(file)
-  }
-}
-
-function pidIn(file: string): number {
-  const isFile = statSync(file, { throwIfNoEntry: false })?.isFile() ?? false
-  return isFile ? Number(readFileSync(file, 'utf8').trim()) : Number.NaN
-}
-
-function badPid(file: string, found: string, cause?: unknown): StewardError {
-  const details = cause === undefined ? {} : { cause }
-  return new StewardError(
-    'ERR_BAD_OPTION',
-    `Cannot write the pid file "${file}": ${found}`,
-    details,
-  )
-}
-
-function isAlive(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0) return false
-  try {
-    return process.kill(pid, 0)
-  } catch (error) {
-    return (error as { code?: string }).code === 'EPERM'
-  }
 }

@@ -9,6 +9,7 @@ import {
 } from '../supervisor/messages.ts' // oxfmt-ignore
 import { failureOf } from './fatal.ts'
 import { openInspector } from './inspection.ts'
+import type { Role } from './screen.ts'
 
 /** How long an idle connection was promised to be kept, where nothing else was said, in milliseconds. */
 const KEEP_ALIVE = 75_000
@@ -52,15 +53,11 @@ export class WorkerLink {
     return new WorkerLink(JSON.parse(place) as WorkerPlace, options)
   }
 
-  /** How its events are shown. */
-  get shown(): { slot?: number; development: boolean } {
-    const { slot } = this
-    return { ...(slot === undefined ? {} : { slot }), development: this.place.development ?? false }
-  }
-
-  /** Which worker it is; `undefined` for a process that does one thing in the place of serving. */
-  get slot(): number | undefined {
-    return this.place.errand === undefined ? this.place.slot : undefined
+  /** What it shows of itself: all of it where there is no other, or where it does one thing in the place of serving. */
+  get role(): Role {
+    const { errand, slot, workers, development } = this.place
+    if (development) return 'reloaded'
+    return errand === undefined && workers > 1 ? slot : 'whole'
   }
 
   /** What each of its log lines says about where it comes from. */

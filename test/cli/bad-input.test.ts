@@ -60,7 +60,7 @@ const CASES: Case[] = [
   ...listening('a default export', `export default app`),
   { name: 'listen() in an async function that nobody awaits', files: app(`import http from 'node:http'\nasync function main() { http.createServer().listen(0) }\nvoid main()`), args: ['app.ts'], code: 2, says: /^Cannot serve "app\.ts": it calls listen\(\) itself while it is loaded; take the call away and export the app: export default app$/ },
   // The service
-  { name: 'an option that does not exist', files: app(`import { service } from 'steward'; export default service({ unknown: 1 } as never)`), args: ['app.ts'], code: 2, says: /^Cannot make a service with the option "unknown": there is no such option, known are app, resources, onStartup, .+$/ },
+  { name: 'an option that does not exist', files: app(`import { service } from 'steward'; export default service({ unknown: 1 } as never)`), args: ['app.ts'], code: 2, says: /^Cannot make a service with the option "unknown": there is no such option, known are app, resources, prepare, onStartup, .+$/ },
   { name: 'a duration without a unit', files: app(`import { service } from 'steward'; export default service({ gracefulTimeout: 25 as never })`), args: ['app.ts'], code: 2, says: `Cannot use 25 (number) as "gracefulTimeout": it is not a duration, write '250ms', '5s', '2m' or '1h'` },
   { name: 'a hook that is no function', files: app(`import { service } from 'steward'; export default service({ onStartup: 'migrate' as never })`), args: ['app.ts'], code: 2, says: 'Cannot use "migrate" (string) as "onStartup": pass a function, or several in an array' },
   { name: 'a lifespan that is no function', files: app(`import { service } from 'steward'; export default service({ lifespan: true as never })`), args: ['app.ts'], code: 2, says: 'Cannot use true (boolean) as "lifespan": write async *lifespan() { …; yield; … }' },
@@ -91,6 +91,7 @@ const CASES: Case[] = [
   // Reloading
   { name: 'what to watch without --reload', files: ok, args: ['app.ts', '--reload-include', '*.html'], code: 2, says: 'Cannot use --reload-include without --reload: nothing is watched; give --reload as well' },
   { name: 'a folder to watch that is none', files: ok, args: ['app.ts', '--reload', '--reload-dir', 'app.ts'], code: 2, says: 'Cannot watch --reload-dir "app.ts": there is no such folder; give one that exists' },
+  { name: 'reloading without a supervisor', files: ok, args: ['app.ts', '--reload', '--no-supervisor'], code: 2, says: 'Cannot reload with --no-supervisor: another process starts the new code; leave out --reload' },
   { name: 'a module to reload that is not there', files: ok, args: ['ap.ts', '--reload', '--port', '0'], code: 2, says: /^Cannot serve "ap\.ts": there is no such file in / },
   { name: 'a certificate to reload with that is missing', files: NEVER, args: ['app.ts', '--reload', '--port', '0', ...tls], code: 2, says: /^Cannot serve TLS with ".+cert\.pem" as the certificate: there is no such file/ },
   // TLS: the app is never opened

@@ -30,7 +30,7 @@ function logged(...events: ServiceEvent[]): Record<string, unknown>[] {
 
 function shown(...events: ServiceEvent[]): string[] {
   const kept = new Kept()
-  const { show } = new Screen('app.ts', kept as unknown as WriteStream)
+  const { show } = new Screen('app.ts', kept as unknown as WriteStream, 'whole')
   for (const event of events) show(event)
   return stripVTControlCharacters(kept.text).trimEnd().split('\n')
 }
@@ -182,7 +182,7 @@ describe('Screen', () => {
 
   it('shows of a worker only its trouble, with its number', () => {
     const kept = new Kept()
-    const { show } = new Screen('app.ts', kept as unknown as WriteStream, { slot: 3 })
+    const { show } = new Screen('app.ts', kept as unknown as WriteStream, 3)
     show({ type: 'service.opening', name: 'service' })
     show({ type: 'resource.opened', name: 'db', took: 1 })
     show({ type: 'service.ready', took: 1 })
@@ -192,7 +192,7 @@ describe('Screen', () => {
 
   it('D4 shows a reload as one line, with what has changed', () => {
     const kept = new Kept()
-    const { show } = new Screen('app.ts', kept as unknown as WriteStream, { development: true })
+    const { show } = new Screen('app.ts', kept as unknown as WriteStream, 'reloading')
     const [old, worker] = [1, 2].map((generation) => ({
       slot: 0,
       pid: 40 + generation,
@@ -215,7 +215,7 @@ describe('Screen', () => {
 
   it('D3 D4 says at once that a worker has died, and what comes next', () => {
     const kept = new Kept()
-    const { show } = new Screen('app.ts', kept as unknown as WriteStream, { development: true })
+    const { show } = new Screen('app.ts', kept as unknown as WriteStream, 'reloading')
     const worker = { slot: 0, pid: 41, generation: 1 }
     show({ type: 'supervisor.listening', url: 'http://127.0.0.1:3000', workers: 1 })
     show({ type: 'worker.gone', ...worker, age: 1, code: null, signal: 'SIGSEGV', cause: 'crashed' }) // oxfmt-ignore

@@ -78,7 +78,7 @@ describe('steward serve', { concurrency: 2 }, () => {
     using program = new Program([MAIN, 'serve', 'app.ts', '--unix', 'app.sock'], {
       cwd: folder.path,
     })
-    await program.event('service.ready')
+    await program.event('worker.ready')
     using client = await RawClient.connect(path)
     assert.equal((await client.request('GET /').response()).body, 'ok')
 

@@ -249,9 +249,9 @@ describe('steward serve --control', together, () => {
       wrong.error,
       /Cannot open the control socket ".*missing\/control\.sock": its folder does not exist/,
     )
-    using alone = Program.serve(join(home.path, 'app.mjs'), ['--control', 'c.sock'])
+    using alone = Program.alone(join(home.path, 'app.mjs'), ['--control', 'c.sock'])
     assert.equal((await alone.exit()).code, 2)
-    assert.match(alone.stderr, /only a service with --workers is controlled/)
+    assert.match(alone.stderr, /without a supervisor nobody serves it; leave out --no-supervisor/)
   })
 
   it('makes no socket with --no-control', async () => {

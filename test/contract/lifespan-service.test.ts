@@ -122,7 +122,7 @@ describe('a service', () => {
 
   it('L12 exits with 1, at start and later', async () => {
     const codes = ['start', 'later'].map(async (when) => {
-      using program = Program.serve('dies.ts', [], { env: { WHEN: when } })
+      using program = Program.alone('dies.ts', [], { env: { WHEN: when } })
       const { code } = await program.exit()
       assert.deepEqual(program.names('app.closed'), ['app.closed'])
       return code

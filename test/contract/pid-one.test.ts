@@ -13,7 +13,7 @@ const { status, stderr } = spawnSync(ALONE[0]!, [...ALONE.slice(1), 'true'], { e
 const skip = status === 0 ? false : `no process namespaces here: ${stderr?.trim() || 'no unshare'}`
 
 function served(program: string, args: readonly string[] = []): Program {
-  return Program.serve(program, args, { through: ALONE })
+  return Program.alone(program, args, { through: ALONE })
 }
 
 /** `unshare` waits for process 1 and ends as it does; the signal is for process 1 itself, as the platform sends it. */
@@ -50,7 +50,7 @@ describe('process 1', { skip, concurrency: 2 }, () => {
   })
 
   it('P10 is forced by a second signal, and ended by a third', async () => {
-    using program = Program.serve('busy.ts', [], { through: ALONE, env: { CLOSE: 'stuck' } })
+    using program = Program.alone('busy.ts', [], { through: ALONE, env: { CLOSE: 'stuck' } })
     await program.url()
     signal(program, 'SIGTERM')
     await program.event('app.closing')

@@ -12,7 +12,7 @@ const together = { concurrency: 2 }
 describe('signals', together, () => {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     it(`P1 stops in order on ${signal}`, async () => {
-      using program = Program.serve('busy.ts')
+      using program = Program.alone('busy.ts')
       assert.equal((await program.get('/')).body, 'hello')
       program.signal(signal)
       assert.deepEqual(await program.exit(), clean)
@@ -29,7 +29,7 @@ describe('signals', together, () => {
   }
 
   it('P1 answers at once from a handler that loops until the stop', async () => {
-    using program = Program.serve('busy.ts')
+    using program = Program.alone('busy.ts')
     using client = await program.connect()
     client.request('GET /loop')
     await program.event('app.handling')
@@ -40,7 +40,7 @@ describe('signals', together, () => {
   })
 
   it('P1 counts the same signal twice within 500 ms as one', async () => {
-    using program = Program.serve('busy.ts')
+    using program = Program.alone('busy.ts')
     using client = await program.connect()
     client.send('POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhe')
     await program.event('app.handling')
@@ -55,7 +55,7 @@ describe('signals', together, () => {
   })
 
   it('P1 forces on the same signal later: cuts, then closes in order within the close reserve', async () => {
-    using program = Program.serve('busy.ts', ['--graceful-timeout', '5s'])
+    using program = Program.alone('busy.ts', ['--graceful-timeout', '5s'])
     using client = await program.connect()
     client.request('GET /hang')
     await program.event('app.handling')
@@ -81,7 +81,7 @@ describe('signals', together, () => {
   })
 
   it('P1 forces on another signal at once, and ends the process on a third', async () => {
-    using program = Program.serve('busy.ts', [], { env: { CLOSE: 'stuck' } })
+    using program = Program.alone('busy.ts', [], { env: { CLOSE: 'stuck' } })
     await program.url()
     program.signal('SIGTERM')
     await program.event('app.closing')
@@ -93,7 +93,7 @@ describe('signals', together, () => {
   })
 
   it('P1 forces a start that does not heed the stop', async () => {
-    using program = Program.serve('slow-start.ts', ['--graceful-timeout', '10s'])
+    using program = Program.alone('slow-start.ts', ['--graceful-timeout', '10s'])
     await program.event('app.opening')
     program.signal('SIGTERM')
     await program.event('service.stopping')
@@ -106,7 +106,7 @@ describe('signals', together, () => {
   })
 
   it('P1 ends a process that is still loading its module', async () => {
-    using program = Program.serve('loads-slowly.ts')
+    using program = Program.alone('loads-slowly.ts')
     await program.event('app.loading')
     program.signal('SIGTERM')
     assert.deepEqual(await program.exit(), clean)
@@ -116,16 +116,16 @@ describe('signals', together, () => {
 
 describe('exit codes', together, () => {
   it('P2 is 0 when nothing was cut', async () => {
-    using program = Program.serve('busy.ts')
+    using program = Program.alone('busy.ts')
     await program.get('/')
     program.signal('SIGTERM')
     assert.deepEqual(await program.exit(), clean)
   })
 
   it('P2 is 1 when a request was cut, a hook failed or a close failed', async () => {
-    using cut = Program.serve('busy.ts', ['--graceful-timeout', '300ms'])
-    using hook = Program.serve('busy.ts', [], { env: { HOOK: 'throws' } })
-    using close = Program.serve('busy.ts', [], { env: { CLOSE: 'throws' } })
+    using cut = Program.alone('busy.ts', ['--graceful-timeout', '300ms'])
+    using hook = Program.alone('busy.ts', [], { env: { HOOK: 'throws' } })
+    using close = Program.alone('busy.ts', [], { env: { CLOSE: 'throws' } })
     using client = await cut.connect()
     client.request('GET /hang')
     await Promise.all([cut.event('app.handling'), hook.url(), close.url()])
@@ -137,7 +137,7 @@ describe('exit codes', together, () => {
   })
 
   it('P2 is never 0 when the app ends the process itself while it serves', async () => {
-    using program = Program.serve('busy.ts')
+    using program = Program.alone('busy.ts')
     using client = await program.connect()
     client.request('GET /exit')
     assert.deepEqual(await program.exit(), unclean)
@@ -150,7 +150,7 @@ describe('exit codes', together, () => {
   it('P2 is 143 or 130 on request, but only after a clean stop', async () => {
     const codes = [['SIGTERM', ''], ['SIGINT', ''], ['SIGTERM', 'throws']] as const // oxfmt-ignore
     const exits = codes.map(async ([signal, HOOK]) => {
-      using program = Program.serve('busy.ts', ['--signal-exit-codes'], { env: { HOOK } })
+      using program = Program.alone('busy.ts', ['--signal-exit-codes'], { env: { HOOK } })
       await program.url()
       program.signal(signal)
       return (await program.exit()).code
@@ -159,7 +159,7 @@ describe('exit codes', together, () => {
   })
 
   it('P2 flushes what is printed to a slow reader', async () => {
-    using program = Program.serve('chatty.ts')
+    using program = Program.alone('chatty.ts')
     await program.url()
     program.child.stdout!.pause()
     const said = new Promise((resolve) => program.child.stderr!.once('data', resolve))
@@ -172,7 +172,7 @@ describe('exit codes', together, () => {
   })
 
   it('P2 is not disturbed by a reader that has gone', async () => {
-    using program = Program.serve('busy.ts')
+    using program = Program.alone('busy.ts')
     const url = await program.url()
     program.child.stdout!.destroy()
     assert.equal(await (await fetch(url)).text(), 'hello')
@@ -188,7 +188,7 @@ describe('errors that nobody caught', together, () => {
     ['/reject', 'nobody awaited this'],
   ] as const) {
     it(`P3 are logged and stop in order, exit 1: ${path}`, async () => {
-      using program = Program.serve('busy.ts')
+      using program = Program.alone('busy.ts')
       assert.equal((await program.get(path)).status, 200)
       assert.deepEqual(await program.exit(), unclean)
       const { error } = (await program.event('error')) as {
@@ -202,7 +202,7 @@ describe('errors that nobody caught', together, () => {
   }
 
   it('P3 during the drain skip no closing', async () => {
-    using program = Program.serve('busy.ts', [], { env: { HOOK: 'loses' } })
+    using program = Program.alone('busy.ts', [], { env: { HOOK: 'loses' } })
     await program.get('/throw')
     assert.deepEqual(await program.exit(), unclean)
     assert.deepEqual(program.names('error', 'app.closed'), [

@@ -20,14 +20,14 @@ describe('the watchdog', { concurrency: 3 }, () => {
   }
 
   it('P11 kills a process whose loop was blocked before the signal came', async () => {
-    using program = Program.serve('busy.ts', ['--graceful-timeout', '1s'])
+    using program = Program.alone('busy.ts', ['--graceful-timeout', '1s'])
     using client = await program.connect()
     client.request('GET /block')
     await killed(program)
   })
 
   it('P11 kills a process whose close blocks the loop', async () => {
-    using program = Program.serve('busy.ts', ['--graceful-timeout', '1s'], {
+    using program = Program.alone('busy.ts', ['--graceful-timeout', '1s'], {
       env: { CLOSE: 'block' },
     })
     await program.url()
@@ -36,12 +36,12 @@ describe('the watchdog', { concurrency: 3 }, () => {
   })
 
   it('P11 kills a process whose start blocks the loop', async () => {
-    using program = Program.serve('blocks-start.ts', ['--graceful-timeout', '1s'])
+    using program = Program.alone('blocks-start.ts', ['--graceful-timeout', '1s'])
     await killed(program)
   })
 
   it('P11 kills after the close reserve when it was forced', async () => {
-    using program = Program.serve('busy.ts', ['--graceful-timeout', '20s'], {
+    using program = Program.alone('busy.ts', ['--graceful-timeout', '20s'], {
       env: { CLOSE: 'block' },
     })
     await program.url()
@@ -62,7 +62,7 @@ describe('the watchdog', { concurrency: 3 }, () => {
 
   it('P11 can be turned off', async () => {
     const args = ['--graceful-timeout', '1s', '--no-watchdog']
-    using program = Program.serve('busy.ts', args, { env: { BLOCK_FOR: '2500' } })
+    using program = Program.alone('busy.ts', args, { env: { BLOCK_FOR: '2500' } })
     using client = await program.connect()
     client.request('GET /block')
     await program.event('app.blocking')

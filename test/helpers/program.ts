@@ -82,6 +82,11 @@ export class Program implements Disposable {
     return new Program([MAIN, 'serve', path, ...place, ...args], options)
   }
 
+  /** The same in one process, without a supervisor. */
+  static alone(program: string, args: readonly string[] = [], options?: ProgramOptions): Program {
+    return Program.serve(program, ['--no-supervisor', ...args], options)
+  }
+
   /** A program under test/programs, by itself. */
   static run(program: string, args: readonly string[] = [], options?: ProgramOptions): Program {
     return new Program([join(root, 'test/programs', program), ...args], options)
