@@ -1,35 +1,40 @@
-import { appendFile, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { appendFile, mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { setTimeout } from 'node:timers/promises'
+import { setInterval, setTimeout } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { HTTPException } from 'hono/http-exception'
 import { perApp, perHandler, perRequest, request } from 'steward'
 import { News } from './news.ts'
 import { Turns } from './turn.ts'
 
-/** Where the shop keeps its files: SHOP_FOLDER, or a folder that is gone when the shop has closed. */
-export const folder = perApp(async function* () {
-  const given = process.env.SHOP_FOLDER
-  const path = given || (await mkdtemp(join(tmpdir(), 'shop-')))
+/** What SQLite says when another process is writing. */
+const SQLITE_BUSY = 5
+
+/** Where the shop keeps its files, which all its workers share: SHOP_FOLDER, or a folder of its own beside this file. */
+export const folder = perApp(async () => {
+  const path = process.env.SHOP_FOLDER || fileURLToPath(new URL('data', import.meta.url))
   await mkdir(path, { recursive: true })
-  yield path
-  if (!given) await rm(path, { recursive: true })
+  return path
 })
 
 const schema = perApp(() => readFile(new URL('schema.sql', import.meta.url), 'utf8'))
 
-/** The one handle that writes. Its health decides whether the shop is ready. */
+/** The one handle of this worker that writes. Its health decides whether the shop is ready. */
 export const database = perApp(
-  { folder, schema },
-  async function* ({ folder, schema }) {
+  { folder },
+  async function* ({ folder }) {
     const database = new DatabaseSync(join(folder, 'shop.db'))
-    database.exec(schema)
     yield database
     database.close()
   },
   { check: (database) => database.exec('select 1'), critical: true },
 )
+
+/** Its tables and what is for sale: made once, before the first worker starts. */
+export const shelves = perApp({ database, schema }, ({ database, schema }) => {
+  database.exec(schema)
+})
 
 /** A handle to read with: it sees what is committed, and nothing of a transaction under way. */
 export const reader = perRequest(
@@ -38,7 +43,30 @@ export const reader = perRequest(
   { dispose: true },
 )
 
-export const news = perApp(() => new News())
+/** Wakes who waits for an order: `transaction` tells of those of this worker, the database of those of the others. */
+export const news = perApp({ database }, async function* ({ database }) {
+  const news = new News()
+  const closing = new AbortController()
+  const watching = watch(database, news, closing.signal)
+  yield news
+  closing.abort()
+  await watching
+})
+
+/** `data_version` changes when another process has committed, and only then. */
+async function watch(database: DatabaseSync, news: News, closing: AbortSignal): Promise<void> {
+  const version = database.prepare('pragma data_version')
+  let { data_version: last } = version.get()!
+  try {
+    for await (const _ of setInterval(100, undefined, { signal: closing })) {
+      const { data_version: now } = version.get()!
+      if (now !== last) news.tell()
+      last = now
+    }
+  } catch (error) {
+    if (!closing.aborted) throw error
+  }
+}
 
 const turns = perApp(() => new Turns())
 
@@ -49,16 +77,31 @@ const turn = perHandler({ turns }, async function* ({ turns }) {
 })
 
 /** Committed when the handler went well, before its response leaves; rolled back when it threw or answered 4xx or 5xx. */
-export const transaction = perHandler({ database, news, turn }, function* ({ database, news }) {
-  database.exec('begin immediate')
-  const { ok } = yield database
-  try {
-    if (ok) database.exec('commit') // what this throws is the client's 500
-  } finally {
-    if (database.isTransaction) database.exec('rollback')
+export const transaction = perHandler(
+  { database, news, turn },
+  async function* ({ database, news }) {
+    await begin(database)
+    const { ok } = yield database
+    try {
+      if (ok) database.exec('commit') // what this throws is the client's 500
+    } finally {
+      if (database.isTransaction) database.exec('rollback')
+    }
+    if (ok) news.tell()
+  },
+)
+
+/** Other workers have transactions, too: to wait for theirs in SQLite would keep everybody here waiting. */
+async function begin(database: DatabaseSync): Promise<void> {
+  for (;;) {
+    try {
+      return database.exec('begin immediate')
+    } catch (error) {
+      if ((error as { errcode?: number }).errcode !== SQLITE_BUSY) throw error
+      await setTimeout(5)
+    }
   }
-  if (ok) news.tell()
-})
+}
 
 /** Who asks: the header X-User, which a real shop would not believe. */
 export const user = perRequest({ request }, ({ request }) => {

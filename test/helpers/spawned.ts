@@ -51,9 +51,10 @@ export class Spawned {
     return url as string
   }
 
-  /** The first line of the log about an event, written already or to come. */
-  line(event: ServiceEvent['type']): Promise<LogLine> {
-    return within(20_000, this.#first(event), `${event}; its errors: ${this.errors || 'none'}`)
+  /** The first line of the log about an event, or a later one, written already or to come. */
+  line(event: ServiceEvent['type'], number = 1): Promise<LogLine> {
+    const what = `${event} ${number}; its errors: ${this.errors || 'none'}`
+    return within(20_000, this.#line(event, number), what)
   }
 
   /** Sends a signal, and gives what it ended with. */
@@ -67,9 +68,9 @@ export class Spawned {
     await this.ended
   }
 
-  async #first(event: string): Promise<LogLine> {
+  async #line(event: string, number: number): Promise<LogLine> {
     for (;;) {
-      const line = this.log.find((one) => one.event === event)
+      const line = this.log.filter((one) => one.event === event)[number - 1]
       if (line) return line
       if (this.child.stdout.closed) throw new Error(`It ended before ${event}: ${this.errors}`)
       await new Promise<void>((resolve) => this.#watchers.add(resolve))
