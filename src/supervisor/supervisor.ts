@@ -1,40 +1,13 @@
-import type { Emit } from '../base/events.ts'
-import type { Release, World } from '../base/world.ts'
+import type { Release } from '../base/world.ts'
 import { Backoff } from './backoff.ts'
 import { causeOf } from './cause.ts'
 import type { StopKind } from './messages.ts'
 import { Stub } from './stub.ts'
-import { Worker, type Child, type Exit, type WorkerLimits, type WorkerListener } from './worker.ts'
-
-/** What a supervisor needs of the operating system. */
-export interface System {
-  readonly world: World
-  /** Starts the process of a worker, one of so many, or of the stub that stands in for them. */
-  spawn(place: { slot: number; generation: number; workers: number; isStub?: boolean }): Child
-  /** Gives up the listening socket: what the workers hold of it is all that is left. */
-  release(): void
-}
-
-/** How a service is supervised. Times are in milliseconds. */
-export interface SupervisorOptions extends WorkerLimits {
-  /** How many workers there are, at least 1. */
-  readonly workers: number
-  readonly emit: Emit
-  /**
-   * Whoever writes the code is there: new workers start when the old ones have gone, and where one cannot start or has died, none is
-   * started until the next restart. @default false
-   */
-  readonly development?: boolean | undefined
-}
+import type { SupervisorOptions, SupervisorReport, System } from './system.ts'
+import { Worker, type Exit, type WorkerListener } from './worker.ts'
 
 /** How long no worker must be ready until a stub answers, in milliseconds; in development none that could become ready is enough. */
 const STUB_AFTER = 5_000
-
-/** What came of it. */
-export interface SupervisorReport {
-  /** 0: every worker that was stopped has ended with 0. 2: wrong use, as the first worker has said. */
-  readonly code: 0 | 1 | 2
-}
 
 /** A place for a worker: at most one is ready in it for long, and one more starts or stops. */
 interface Slot {
@@ -49,8 +22,12 @@ interface Slot {
  *
  * ```
  *  starting ── a first worker is ready ──▶ running ── stop() ──▶ stopping ── the last worker is gone ──▶ closed
- *      └── a worker's start fails, or stop() ────────────────────▲
+ *   ▲  │                                      │                    ▲
+ *   │  └── a worker's start fails, or stop() ─┼────────────────────┘
+ *   └────────── restart(), in development ────┘
  * ```
+ *
+ * In development a start that fails ends nothing: it waits for the next `restart()`.
  */
 export type SupervisorState = 'starting' | 'running' | 'stopping' | 'closed'
 

@@ -1,6 +1,7 @@
 import type { ServiceEvent } from '../../src/base/events.ts'
 import type { FromWorker, ToWorker } from '../../src/supervisor/messages.ts'
-import { Supervisor, type SupervisorOptions, type System } from '../../src/supervisor/supervisor.ts'
+import { Supervisor } from '../../src/supervisor/supervisor.ts'
+import type { SupervisorOptions, System } from '../../src/supervisor/system.ts'
 import type { Child, Exit } from '../../src/supervisor/worker.ts'
 import { FakeWorld } from './fake-world.ts'
 
