@@ -1,5 +1,5 @@
 import type { Context, MiddlewareHandler } from 'hono'
-import { describe, StewardError } from '../base/errors.ts'
+import { StewardError } from '../base/errors.ts'
 import type { Plan } from '../scope/graph.ts'
 import { handlerKind, requestKind } from '../scope/kind.ts'
 import { input } from '../scope/builtin.ts'
@@ -42,12 +42,6 @@ export function inject<const Wanted extends Resources>(
   wanted: Wanted &
     Fitting<Wanted, 'app' | 'request' | 'handler', 'request' | 'Hono context', 'a Hono handler'>,
 ): MiddlewareHandler<Injected<Wanted>> {
-  if (typeof wanted !== 'object' || wanted === null) {
-    throw new StewardError(
-      'ERR_BAD_OPTION',
-      `Cannot inject ${describe(wanted)}: pass an object of resources, inject({ pool })`,
-    )
-  }
   const plans = new PlanFor(wanted)
   const middleware: MiddlewareHandler = (c, next) => {
     const visit = visitOf(c)
