@@ -18,7 +18,7 @@ import { markInjected, tellInjected } from '../service/injected.ts'
 import { ServiceRun } from '../service/run.ts'
 import { visitSimulated } from '../service/simulated.ts'
 import { Taking } from '../service/taking.ts'
-import { noService, PlanFor, type Visit } from '../service/visit.ts'
+import { noService, PlanFor, wrongDoor, type Visit } from '../service/visit.ts'
 
 /** Fastify's reply, as a resource; its `request` is Fastify's. */
 export const reply: Resource<FastifyReply, 'request', 'Fastify reply'> = input(requestKind, 'reply')
@@ -218,6 +218,7 @@ async function begin(visit: Visit, plan: Plan, request: FastifyRequest): Promise
 }
 
 async function visitFor(request: FastifyRequest, reply: FastifyReply): Promise<Visit> {
+  if (!request?.raw) throw wrongDoor('Fastify', request)
   const visit = visitOf(request.raw) ?? (await simulate(request, reply))
   visit.routed = request as { params: Record<string, string> }
   visit.reply = reply

@@ -7,7 +7,7 @@ import { visitOf } from '../service/answering.ts'
 import { handleInScope, keepResponse } from '../service/handler-scope.ts'
 import { markInjected } from '../service/injected.ts'
 import { answerError } from '../service/thrown.ts'
-import { noService, PlanFor } from '../service/visit.ts'
+import { noService, PlanFor, wrongDoor } from '../service/visit.ts'
 
 /** Node's response, as a resource. */
 export const response: Resource<ServerResponse, 'request', 'Node response'> = input(
@@ -53,6 +53,7 @@ export function inject<const Wanted extends Resources>(
   }
   const plans = new PlanFor(wanted)
   const listener = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    if (!request?.rawHeaders) throw wrongDoor('bare Node listeners', request)
     const visit = visitOf(request)
     if (!visit) throw noService('put the listener into service({ app })')
     visit.response ??= response

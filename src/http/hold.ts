@@ -7,6 +7,8 @@ import { streamOf } from './http2.ts'
 export interface Held {
   /** Has the handler ended the response? */
   readonly ended: boolean
+  /** Called when it does. */
+  whenEnded: (() => void) | undefined
   /** The status that the handler chose; `undefined` while it has neither written a head nor ended the response. */
   status(): number | undefined
   /** The handler has returned: what comes from now on, from whoever it left at work, waits for `release` and is not refused. */
@@ -55,6 +57,7 @@ export function dropHold(response: ServerResponse): void {
 }
 
 class Hold implements Held {
+  whenEnded: (() => void) | undefined
   readonly #response: ServerResponse
   readonly #streams: () => Error
   readonly #limit: number
@@ -171,6 +174,7 @@ class Hold implements Held {
     // Who waits for it inside the handler would wait for itself: it is called when the body has been taken
     const callback = args.findLast((arg) => typeof arg === 'function')
     if (callback) process.nextTick(callback)
+    this.whenEnded?.()
     return this.#response
   }
 

@@ -100,8 +100,8 @@ export async function endWithHandler(
   return given
 }
 
-/** The answer leaves if the closing went well. @throws what that failed with */
-async function endAndRelease(visit: Visit, scope: Scope, kept: Kept): Promise<void> {
+/** Ends a handler scope; its answer leaves if the closing went well. @throws what that failed with */
+export async function endAndRelease(visit: Visit, scope: Scope, kept: Kept): Promise<void> {
   visit.leaveHandler()
   const status = kept.status()
   const known = status === undefined ? {} : { status }
@@ -109,7 +109,7 @@ async function endAndRelease(visit: Visit, scope: Scope, kept: Kept): Promise<vo
   const { refused } = visit.transport
   if (refused) return visit.endFailed(scope, { ok: false, status: 503, error: refused })
   if (status !== undefined && status >= 400) {
-    await visit.endFailed(scope, { ok: false, ...known })
+    await visit.endFailed(scope, { ok: false, ...known, ...visit.failure })
     return kept.release()
   }
   visit.transport.committing = true
@@ -125,7 +125,7 @@ async function endAndRelease(visit: Visit, scope: Scope, kept: Kept): Promise<vo
 }
 
 /** The error of a handler that streams while resources of its own scope are open: it names them. */
-function streamsError(plan: Plan): StewardError {
+export function streamsError(plan: Plan): StewardError {
   const names = plan.steps
     .filter((step) => step.kind === handlerKind)
     .map((step) => `"${step.name}"`)

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Emit } from '../base/events.ts'
-import { StewardError } from '../base/errors.ts'
+import { describe, StewardError } from '../base/errors.ts'
 import type { Ended, WhenOver } from '../http/exchange.ts'
 import type { App } from '../scope/app.ts'
 import { pathTo, type Plan } from '../scope/graph.ts'
@@ -137,6 +137,11 @@ export class Visit {
     this.transport.fail(error)
   }
 
+  /** What was failed with, if anything was. */
+  get failure(): { readonly error: unknown } | undefined {
+    return this.#failure
+  }
+
   #handlersIn(): Promise<void> {
     return new Promise((resolve) => (this.#whenIn = resolve))
   }
@@ -228,5 +233,13 @@ export function noService(door: string): StewardError {
   return new StewardError(
     'ERR_NO_SERVICE',
     `Cannot inject here: this request did not come through a running service; start it with steward serve, serve(service(…)) or start(service(…)), or ${door}`,
+  )
+}
+
+/** The error of a handler or middleware that was made by the door of another framework. */
+export function wrongDoor(framework: string, found: unknown): StewardError {
+  return new StewardError(
+    'ERR_BAD_OPTION',
+    `Cannot inject here: this inject() is for ${framework}, and was handed ${describe(found)} as its request; import it from the door of your framework`,
   )
 }

@@ -209,7 +209,7 @@ describe('a Fastify app in a service', () => {
         onStartup: () => told.push('onStartup'),
         onShutdown: async () => {
           // The lame duck serves on
-          assert.equal((await fetch(running.url)).status, 200)
+          assert.equal((await fetch(running.url, { headers: { connection: 'close' } })).status, 200)
           told.push('onShutdown')
         },
         onDrained: () => told.push('onDrained'),
@@ -264,7 +264,10 @@ describe('a Fastify app in a service', () => {
     const definition = service({ app: web })
     for (const expected of ['app 1', 'app 2']) {
       await using running = await serve(definition, quietly)
-      assert.equal(await (await fetch(running.url)).text(), expected)
+      assert.equal(
+        await (await fetch(running.url, { headers: { connection: 'close' } })).text(),
+        expected,
+      )
     }
   })
 

@@ -171,7 +171,7 @@ describe('steward/node', () => {
   it('R14 says how to start a service where none runs', async () => {
     const listener = inject({ greeting: perApp(() => 'hello') }, () => {})
     const server = createServer()
-    const request = { headers: {} } as IncomingMessage
+    const request = { rawHeaders: [] as string[] } as IncomingMessage
     const error = await errorOf(listener(request, {} as never))
     server.close()
     assert.ok(isOurs('ERR_NO_SERVICE', /steward serve, .*put the listener into service/)(error))

@@ -1,0 +1,50 @@
+import type { ServerResponse } from 'node:http'
+import { holdResponse } from '../http/hold.ts'
+import type { Plan } from '../scope/graph.ts'
+import type { Scope } from '../scope/scope.ts'
+import { endAndRelease, openIn, streamsError } from './handler-scope.ts'
+import type { Visit } from './visit.ts'
+
+/** A handler scope that begins before handlers which nobody can see return. */
+export interface Before {
+  readonly visit: Visit
+  readonly plan: Plan
+  readonly response: ServerResponse
+  /** Takes what the closing failed with: nothing of the answer has left then. */
+  readonly fail: (error: unknown) => void
+}
+
+/**
+ * Begins a handler scope and opens what is wanted in it. It ends when the response is ended, which is held until then; not
+ * well, when the client has left before. @throws an opener's own error
+ */
+export async function endWithResponse(before: Before): Promise<void> {
+  const { visit, plan } = before
+  const scope = visit.enterHandler()
+  try {
+    await openIn(visit, plan)
+  } catch (error) {
+    await visit.endFailed(scope, { ok: false, error })
+    throw error
+  }
+  hold(before, scope)
+}
+
+function hold({ visit, plan, response, fail }: Before, scope: Scope): void {
+  const held = holdResponse(response, () => {
+    const error = streamsError(plan)
+    visit.fail(error)
+    return error
+  })
+  const left = (): void => over(visit.endFailed(scope, { ok: false, error: visit.signal.reason }))
+  const over = (closing: Promise<void>): void =>
+    void closing.catch(fail).finally(() => visit.handlerEnds())
+  // The request's scope closes after it
+  visit.handlerBegins()
+  response.once('close', left)
+  held.whenEnded = () => {
+    response.off('close', left)
+    held.returned()
+    over(endAndRelease(visit, scope, held))
+  }
+}
