@@ -19,6 +19,7 @@ import { ServiceRun } from '../service/run.ts'
 import { visitSimulated } from '../service/simulated.ts'
 import { Taking } from '../service/taking.ts'
 import { noService, PlanFor, wrongDoor, type Visit } from '../service/visit.ts'
+import { resetHeaders } from '../service/written.ts'
 
 /** Fastify's reply, as a resource; its `request` is Fastify's. */
 export const reply: Resource<FastifyReply, 'request', 'Fastify reply'> = input(requestKind, 'reply')
@@ -284,7 +285,7 @@ class Answer implements Kept {
   #held: Held | undefined
   #sent: { readonly payload: unknown } | undefined
   #late: { readonly payload: unknown } | undefined
-  #headers: ReturnType<FastifyReply['getHeaders']> | undefined
+  #headers: object = {}
   #isReturned = false
 
   constructor(reply: FastifyReply, plan: Plan) {
@@ -334,7 +335,7 @@ class Answer implements Kept {
     this.#letGo()
     this.#held?.discard()
     // A handler that throws has its status and its headers, as ever; a failed commit has none of the answer's
-    if (this.#isReturned) this.#withdraw()
+    if (this.#isReturned) resetHeaders(this.#reply, this.#headers)
     else this.#reply.raw.statusCode = statusCode
   }
 
@@ -350,11 +351,6 @@ class Answer implements Kept {
     if (payload instanceof Error) throw payload
     refuseStream(payload, this.#plan)
     return payload
-  }
-
-  #withdraw(): void {
-    for (const name of Object.keys(this.#reply.getHeaders())) this.#reply.removeHeader(name)
-    this.#reply.headers(this.#headers!)
   }
 
   #letGo(): void {

@@ -34,20 +34,34 @@ export function adopt(served: ServedApp): Adopted {
  * on. Gives what was adopted. `undefined` for an app that only answers.
  */
 export function frameworkOf(served: ServedApp, deps: Resources): AnyResource | undefined {
-  const given = (name: string, open: () => AsyncGenerator<Adopted>): AnyResource =>
-    define(appKind, { deps, open, options: { name } })
-  if (isNestApp(served)) return given('NestJS', () => openNest(served))
-  if (isFastifyApp(served)) return given('Fastify', () => openFastify(served))
+  if (isNestApp(served)) return framework('NestJS', served, () => openNest(served))
+  if (isFastifyApp(served)) return framework('Fastify', served, () => openFastify(served))
   return undefined
+
+  function framework(name: string, app: object, open: () => AsyncGenerator<Adopted>): AnyResource {
+    return define(appKind, { deps, open: () => openOnce(name, app, open), options: { name } })
+  }
 }
 
-/** Fastify apps that a service runs, or that have been closed: these cannot be served (again). */
-const taken = new WeakMap<FastifyApp, 'running' | 'closed'>()
+/** Apps that a service runs, or that have been closed: these cannot be served (again). */
+const taken = new WeakMap<object, 'running' | 'closed'>()
 
-async function* openFastify(app: FastifyApp): AsyncGenerator<Adopted, void, unknown> {
+async function* openOnce(
+  name: string,
+  app: object,
+  open: () => AsyncGenerator<Adopted>,
+): AsyncGenerator<Adopted> {
   const state = taken.get(app)
-  if (state) throw fastifyTaken(state)
+  if (state) throw appTaken(name, state)
   taken.set(app, 'running')
+  try {
+    yield* open()
+  } finally {
+    taken.set(app, 'closed')
+  }
+}
+
+async function* openFastify(app: FastifyApp): AsyncGenerator<Adopted> {
   try {
     await app.ready()
     yield {
@@ -57,7 +71,6 @@ async function* openFastify(app: FastifyApp): AsyncGenerator<Adopted, void, unkn
       advice: hasTold(app.server) ? undefined : REGISTER,
     }
   } finally {
-    taken.set(app, 'closed')
     await app.close()
   }
 }
@@ -65,10 +78,10 @@ async function* openFastify(app: FastifyApp): AsyncGenerator<Adopted, void, unkn
 const REGISTER =
   'register the plugin of steward/fastify before the routes, await app.register(steward); or'
 
-function fastifyTaken(state: 'running' | 'closed'): StewardError {
+function appTaken(name: string, state: 'running' | 'closed'): StewardError {
   const found = state === 'closed' ? 'it has been closed' : 'another service runs it'
   return new StewardError(
     'ERR_APP_NOT_USABLE',
-    `Cannot serve the Fastify app: ${found}, and a Fastify app runs once; make it by a resource, service({ app: perApp(() => Fastify()) })`,
+    `Cannot serve the ${name} app: ${found}, and such an app runs once; make it by a resource, service({ app: perApp(() => createApp()) })`,
   )
 }

@@ -141,7 +141,8 @@ export function streamsError(plan: Plan): StewardError {
  * @throws `ERR_HANDLER_STREAMS`
  */
 export function refuseStream(body: unknown, plan: Plan): void {
-  if (typeof body !== 'object' || body === null) return
+  // The response itself, which handlers that have written to it return
+  if (typeof body !== 'object' || body === null || 'setHeader' in body) return
   const { pipe, getReader, arrayBuffer } = body as Record<string, unknown>
   const isWeb = typeof getReader === 'function'
   if (typeof pipe !== 'function' && !isWeb && typeof arrayBuffer !== 'function') return

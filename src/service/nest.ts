@@ -27,7 +27,7 @@ interface NestModule {
  * connection is open; when traffic is over, `onModuleDestroy`, then its gateways and microservices close, then
  * `onApplicationShutdown`. What is torn down in `onModuleDestroy`, as most do, is there for the last request.
  */
-export async function* openNest(app: NestApp): AsyncGenerator<Adopted, void, unknown> {
+export async function* openNest(app: NestApp): AsyncGenerator<Adopted> {
   const nest: NestParts = app
   await nest.init()
   // Its own listeners would close everything at the signal, and send it a second time

@@ -30,6 +30,19 @@ export async function endWithResponse(before: Before): Promise<void> {
   hold(before, scope)
 }
 
+/** What keeps the headers of an answer until it is sent: Fastify's reply. */
+export interface Headed {
+  getHeaders(): object
+  removeHeader(name: string): unknown
+  headers(values: never): unknown
+}
+
+/** Makes the headers those that were there before an answer that is not to be given. */
+export function resetHeaders(headed: Headed, before: object): void {
+  for (const name of Object.keys(headed.getHeaders())) headed.removeHeader(name)
+  headed.headers(before as never)
+}
+
 function hold({ visit, plan, response, fail }: Before, scope: Scope): void {
   const held = holdResponse(response, () => {
     const error = streamsError(plan)
