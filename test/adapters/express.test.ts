@@ -16,6 +16,7 @@ import { Gate } from '../helpers/gate.ts'
 import { RawClient } from '../helpers/raw-client.ts'
 import { addBuiltinTests, addEveryRequestTests } from '../helpers/request-suite.ts'
 import { quietly } from '../helpers/services.ts'
+import { addStopTests } from '../helpers/stop-suite.ts'
 import { isOurs, overHttp } from '../helpers/way.ts'
 import { within } from '../helpers/within.ts'
 import { addWritingTests } from '../helpers/writing-suite.ts'
@@ -27,6 +28,7 @@ for (const [name, make] of Object.entries(expresses)) {
   addEveryRequestTests(overHttp(door))
   addClientTests(door)
   addWritingTests(door)
+  addStopTests(door)
   describe(`steward/express on ${name}`, () => {
     addMiddlewareTests(make)
     addAppTests(make)

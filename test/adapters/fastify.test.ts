@@ -15,6 +15,7 @@ import { settled } from '../helpers/fake-world.ts'
 import { fastifyDoor, fastifyHookDoor } from '../helpers/fastify-door.ts'
 import { addBuiltinTests, addEveryRequestTests } from '../helpers/request-suite.ts'
 import { quietly } from '../helpers/services.ts'
+import { addStopTests } from '../helpers/stop-suite.ts'
 import { errorOf } from '../helpers/traced.ts'
 import { isOurs, overHttp } from '../helpers/way.ts'
 import { within } from '../helpers/within.ts'
@@ -26,6 +27,7 @@ for (const door of [fastifyDoor, fastifyHookDoor]) {
   addEveryRequestTests(overHttp(door))
   addClientTests(door)
   addWritingTests(door)
+  addStopTests(door)
 }
 
 const pool = perApp(() => 'pool')

@@ -13,6 +13,7 @@ import { addScopeTests } from '../helpers/door-suite.ts'
 import { koaDoor, koaMiddlewareDoor, quiet } from '../helpers/koa-door.ts'
 import { addBuiltinTests, addEveryRequestTests } from '../helpers/request-suite.ts'
 import { quietly } from '../helpers/services.ts'
+import { addStopTests } from '../helpers/stop-suite.ts'
 import { isOurs, overHttp } from '../helpers/way.ts'
 import { addWritingTests } from '../helpers/writing-suite.ts'
 
@@ -22,6 +23,7 @@ for (const door of [koaDoor, koaMiddlewareDoor]) {
   addEveryRequestTests(overHttp(door))
   addClientTests(door)
   addWritingTests(door)
+  addStopTests(door)
 }
 
 describe('steward/koa', () => {

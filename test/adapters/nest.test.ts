@@ -13,6 +13,7 @@ import { settled } from '../helpers/fake-world.ts'
 import { nestApp, nestDoor, platforms, type Method, type Outgoing } from '../helpers/nest-door.ts'
 import { addBuiltinTests, addEveryRequestTests } from '../helpers/request-suite.ts'
 import { quietly } from '../helpers/services.ts'
+import { addStopTests } from '../helpers/stop-suite.ts'
 import { errorOf } from '../helpers/traced.ts'
 import { isOurs, overHttp } from '../helpers/way.ts'
 import { within } from '../helpers/within.ts'
@@ -25,6 +26,7 @@ for (const platform of platforms) {
   addEveryRequestTests(overHttp(door))
   addClientTests(door)
   addWritingTests(door)
+  addStopTests(door)
 }
 
 const pool = perApp(() => 'pool')
