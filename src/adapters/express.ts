@@ -20,7 +20,7 @@ export const res: Resource<Response, 'request', 'Express response'> = input(requ
 type FittingExpress<Wanted> = Fitting<
   Wanted,
   'app' | 'request' | 'handler',
-  'request' | 'Express response',
+  'request' | 'Express response' | 'Node response',
   'an Express handler'
 >
 
@@ -41,6 +41,9 @@ type AnyBody = any
  * commit goes to Express's error handlers; a handler that streams is told to use `perRequest`.
  *
  * The handler's resources close when it has returned; behind a middleware, which cannot see that, when the response is ended.
+ *
+ * The compiler takes path parameters from the path through a middleware only; a handler has them as strings under any name,
+ * or as its own annotation says: `req: Request<{ id: string }>`.
  *
  * @throws when a request comes, into `next`: an opener's own error as it is, `ERR_NO_SERVICE` where no service runs; into the
  * handler, `ERR_HANDLER_STREAMS`
@@ -66,7 +69,7 @@ export function inject<const Wanted extends Resources>(
 ): ExpressInjection<Wanted>
 export function inject<
   const Wanted extends Resources,
-  Params = Request['params'],
+  Params = Record<string, string>,
   ResponseBody = AnyBody,
   RequestBody = AnyBody,
   Query = Request['query'],

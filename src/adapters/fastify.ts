@@ -28,7 +28,7 @@ export const reply: Resource<FastifyReply, 'request', 'Fastify reply'> = input(r
 type FittingFastify<Wanted> = Fitting<
   Wanted,
   'app' | 'request' | 'handler',
-  'request' | 'Fastify reply',
+  'request' | 'Fastify reply' | 'Node response',
   'a Fastify handler'
 >
 
@@ -223,6 +223,7 @@ async function visitFor(request: FastifyRequest, reply: FastifyReply): Promise<V
   const visit = visitOf(request.raw) ?? (await simulate(request, reply))
   visit.routed = request as { params: Record<string, string> }
   visit.reply = reply
+  visit.response ??= reply.raw
   return visit
 }
 

@@ -21,7 +21,7 @@ export const ctx: Resource<ParameterizedContext, 'request', 'Koa context'> = inp
 type FittingKoa<Wanted> = Fitting<
   Wanted,
   'app' | 'request' | 'handler',
-  'request' | 'Koa context',
+  'request' | 'Koa context' | 'Node response',
   'a Koa handler'
 >
 

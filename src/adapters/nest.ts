@@ -45,7 +45,8 @@ export interface NestInjection<Wanted> extends NestInterceptor {
  * ```
  */
 export function inject<const Wanted extends Resources>(
-  wanted: Wanted & Fitting<Wanted, 'app' | 'request' | 'handler', 'request', 'a Nest method'>,
+  wanted: Wanted &
+    Fitting<Wanted, 'app' | 'request' | 'handler', 'request' | 'Node response', 'a Nest method'>,
 ): NestInjection<Wanted> {
   return markInjected(new Interceptor<Wanted>(wanted), wanted)
 }
