@@ -1,5 +1,4 @@
 import express5, { type ErrorRequestHandler, type Express, type Response as Res } from 'express'
-import { createRequire } from 'node:module'
 import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
@@ -7,7 +6,8 @@ import { inject } from '../../src/adapters/express.ts'
 import type { Answer, Door } from './door.ts'
 
 /** Express 4 has the same types for what the tests use. */
-const express4 = createRequire(import.meta.url)('express-4') as typeof express5
+// @ts-expect-error -- it has none
+const express4 = (await import('express-4')).default as typeof express5
 
 /** Both that are in use. */
 export const expresses: Record<string, typeof express5> = {

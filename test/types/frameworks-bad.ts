@@ -28,7 +28,7 @@ service({ app: perApp({ tx }, () => express()) }) // ✗ 'tx' is closed with its
 
 // What was not injected, and what has another type
 injectExpress({ pool }, (_request, response, values) => response.json(values.user)) // ✗ Property 'user' does not exist
-injectExpress({ pool }).of({} as express.Request).user // ✗ Property 'user' does not exist
+export const nobody = injectExpress({ pool }).of({} as express.Request).user // ✗ Property 'user' does not exist
 Fastify().get('/', injectFastify({ pool }, async (_request, _reply, { pool }) => pool.rows)) // ✗ Property 'rows' does not exist
 Fastify().get<{ Params: { id: string } }>('/', injectFastify({ pool }, async (r) => r.params.name)) // ✗ Property 'name' does not exist
 express().get('/:id', injectExpress({ pool }), (request) => request.params.name) // ✗ Property 'name' does not exist
