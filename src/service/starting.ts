@@ -6,7 +6,7 @@ import { checkOverrides, errorsOf, type App, type OpenLimits } from '../scope/ap
 import { definitionOf, type Resources } from '../scope/resource.ts'
 import { adopt, frameworkOf, type Adopted } from './framework.ts'
 import { bindHooks, LifespanHooks, runHook, type BoundHook } from './hooks.ts'
-import { injectedBy } from './injected.ts'
+import { wantedBy } from './injected.ts'
 import { isApp, notUsable, type ServedApp, type ServiceDefinition } from './service.ts'
 
 /**
@@ -17,12 +17,12 @@ import { isApp, notUsable, type ServedApp, type ServiceDefinition } from './serv
  */
 export async function openAll(
   scope: App,
-  { app, resources, everyRequest = {} }: ServiceDefinition,
+  definition: ServiceDefinition,
   limits: OpenLimits,
 ): Promise<Adopted | undefined> {
+  const { app } = definition
+  await scope.open(wantedBy(definition), limits)
   const deps = (definitionOf(app) ? { app } : {}) as Resources
-  const first = definitionOf(app) ? [deps] : injectedBy(app)
-  await scope.open([resources, everyRequest, ...first], limits)
   const served = definitionOf(app) ? scope.scope.valueOf(scope.graph.find(app)!) : app
   if (served !== undefined && !isApp(served)) throw notUsable(served)
   const adopted = served === undefined ? undefined : await adoptIn(scope, { served, deps }, limits)
