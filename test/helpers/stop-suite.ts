@@ -90,6 +90,25 @@ export function addStopTests(door: Door): void {
       assert.ok(endings.every(({ ok }) => ok))
     })
 
+    for (const leaves of [false, true]) {
+      it(`L7 is not kept waiting by a handler that never ends${leaves ? ', though its client has left' : ''}`, async () => {
+        const { resource: unit, opened, closed } = watchedRequest()
+        const told: string[] = []
+        const app = door.app({ '/': route({ unit }, () => new Promise<never>(() => {})) })
+        const running = await serve(service({ app, gracefulTimeout: '1s' }), {
+          ...quietly,
+          on: ({ type }) => told.push(type),
+        })
+        using client = await RawClient.connect(Number(new URL(running.url).port))
+        client.request('GET /')
+        await within(5_000, opened.reached(1), 'the handler')
+        if (leaves) client.reset()
+        const { clean, served } = await within(3_000, running.stop(), 'the stop')
+        assert.deepEqual([clean, served.cut, closed.count], [false, 1, 1])
+        assert.ok(told.includes('handler.abandoned'))
+      })
+    }
+
     it('H10 R11 answers 503 for a handler that outlives the grace, and takes its work back', async () => {
       const { resource: tx, opened, endings } = watchedHandler()
       const leave = new Gate()
