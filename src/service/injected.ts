@@ -34,11 +34,13 @@ export function wantedBy({ app, resources, everyRequest = {} }: ServiceDefinitio
 
 /**
  * What the routes of an app inject: those of Hono and its like, whose `routes` name each handler, through sub-apps with an
- * error handler of their own too; those of Express and Koa, through their routers; and a marked listener itself. What
- * cannot be seen opens at first use.
+ * error handler of their own too; those of Express and Koa, through their routers; what a door has told of already; and a marked
+ * listener itself. What cannot be seen opens at first use.
  */
 export function injectedBy(app: unknown): Resources[] {
-  return [app, ...handlersOf(app)].flatMap(marksOf)
+  const { server } = (app ?? {}) as { server?: unknown }
+  const told = typeof server === 'object' && server !== null ? injectedInto(server) : []
+  return [...[app, ...handlersOf(app)].flatMap(marksOf), ...told]
 }
 
 /** A framework's door tells here what it finds in routes, on an object that its whole app shares. */
