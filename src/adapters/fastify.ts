@@ -276,6 +276,9 @@ function callFollowed(visit: Visit, call: () => unknown): unknown {
   }
 }
 
+/** What a reply does otherwise while its answer is kept. */
+const OWN = ['send', 'sent', 'then']
+
 /**
  * What a handler answers, by returning it or by `reply.send`. While it is kept, neither reaches Fastify: its hooks would
  * write the head.
@@ -299,11 +302,13 @@ class Answer implements Kept {
     const reply = this.#reply
     this.#headers = reply.getHeaders()
     this.#held = holdResponse(reply.raw, streams)
-    const send = (payload: unknown): FastifyReply => this.#send(payload)
-    // It is a promise of its own end, too, which its handler would wait for
-    for (const [name, value] of Object.entries({ send, ['then' as string]: undefined })) {
-      Object.defineProperty(reply, name, { value, configurable: true })
+    const own: Record<string, PropertyDescriptor> = {
+      send: { value: (payload: unknown) => this.#send(payload) },
+      sent: { get: () => this.#sent !== undefined || reply.raw.writableEnded },
+      // It is a promise of its own end, too, which its handler would wait for
+      ['then' as string]: { value: undefined },
     }
+    for (const name of OWN) Object.defineProperty(reply, name, { ...own[name], configurable: true })
     return this
   }
 
@@ -341,8 +346,9 @@ class Answer implements Kept {
   }
 
   #send(payload: unknown): FastifyReply {
-    if (this.#isReturned) this.#late ??= { payload }
-    else this.#sent ??= { payload: this.#checked(payload) }
+    if (this.#sent || this.#late) this.#reply.log.warn('Sent already: what comes now is dropped')
+    else if (this.#isReturned) this.#late = { payload }
+    else this.#sent = { payload: this.#checked(payload) }
     return this.#reply
   }
 
@@ -355,6 +361,6 @@ class Answer implements Kept {
   }
 
   #letGo(): void {
-    for (const name of ['send', 'then']) Reflect.deleteProperty(this.#reply, name)
+    for (const name of OWN) Reflect.deleteProperty(this.#reply, name)
   }
 }

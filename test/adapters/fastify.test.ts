@@ -92,6 +92,25 @@ describe('steward/fastify, the handler', () => {
     assert.equal(endings[0]!.ok, false)
   })
 
+  it('R11 says that the reply was sent, and drops what is sent after that', async () => {
+    const { resource: tx } = watchedHandler()
+    const seen: boolean[] = []
+    const app = appWith((app) => {
+      app.get(
+        '/',
+        inject({ tx }, async (_, reply) => {
+          seen.push(reply.sent)
+          reply.send('first')
+          seen.push(reply.sent)
+          reply.send('second')
+        }),
+      )
+    })
+    await using asking = await listening(app)
+    assert.equal((await asking.ask('GET /')).body, 'first')
+    assert.deepEqual(seen, [false, true])
+  })
+
   it('R11 runs onSend and serialization once, for the answer that leaves', async () => {
     const seen: unknown[] = []
     const failing = perHandler(async function* () {
@@ -307,18 +326,24 @@ describe('a Fastify app in a service', () => {
     assert.deepEqual([opened.count, closed.count, audited.count, endings.length], [2, 2, 2, 1])
   })
 
-  it('leaves its WebSocket plugin at work', async () => {
+  it('leaves its WebSocket plugin at work, and injects into its routes', async () => {
+    const { resource: unit, closed } = watchedRequest()
+    const deps = inject({ unit })
     const app = Fastify()
     await app.register(websocket)
-    app.get('/echo', { websocket: true }, (socket) => {
-      socket.on('message', (message: Buffer) => socket.send(`echo ${message.toString()}`))
+    await app.register(steward)
+    app.get('/echo', { websocket: true, preHandler: deps }, (socket, request) => {
+      const { unit } = deps.of(request)
+      socket.on('message', (message: Buffer) => socket.send(`${unit.id} ${message.toString()}`))
     })
     await using asking = await listening(app)
     const client = new WebSocket(`ws://127.0.0.1:${asking.port}/echo`)
     const said = Promise.withResolvers<unknown>()
     client.onopen = () => client.send('hello')
     client.onmessage = ({ data }) => said.resolve(data)
-    assert.equal(await within(2_000, said.promise, 'the echo'), 'echo hello')
+    assert.equal(await within(2_000, said.promise, 'the echo'), '1 hello')
+    assert.equal(closed.count, 0)
     client.close()
+    await within(2_000, closed.reached(1), 'the close')
   })
 })
