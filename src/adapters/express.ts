@@ -96,6 +96,7 @@ type AnyHandler = (request: Request, response: Response, values: object) => unkn
 function withResources(wanted: Resources, handler: AnyHandler): RequestHandler {
   const plans = new PlanFor(wanted)
   const listener: RequestHandler = (request, response, next) => {
+    checkDoor(request, next)
     const handled = async (): Promise<unknown> => {
       const visit = visitFor(request, response)
       const handle = (values: object): unknown => handler(request, response, values)
@@ -114,8 +115,12 @@ function failWith(next: NextFunction): (error: unknown) => void {
   return (error) => next(error ?? new Error(`${describe(error)} was thrown`))
 }
 
+/** Thrown at once, since there is no `next` to hand it to. */
+function checkDoor(request: Request, next: unknown): void {
+  if (!request?.rawHeaders || typeof next !== 'function') throw wrongDoor('Express', request)
+}
+
 function visitFor(request: Request, response: Response): Visit {
-  if (!request?.rawHeaders) throw wrongDoor('Express', request)
   const visit = visitOf(request)
   if (!visit) throw noService('give the app itself to service({ app })')
   visit.routed = request as { params: Record<string, string> }
@@ -153,6 +158,7 @@ function middleware(wanted: Resources): ExpressInjection<Resources> {
   const plans = new PlanFor(wanted)
   const taking = new Taking<Values<Resources>>(wanted, 'put app.use(deps) before its route')
   const before = (request: Request, response: Response, next: NextFunction): void => {
+    checkDoor(request, next)
     const fail = failWith(next)
     const open = async (): Promise<void> => {
       const visit = visitFor(request, response)

@@ -9,7 +9,7 @@ import { openEvery, runningIn } from '../service/answering.ts'
 import type { FetchTransport } from '../service/fetches.ts'
 import { markInjected } from '../service/injected.ts'
 import { ServiceRun } from '../service/run.ts'
-import { noService, PlanFor, Visit } from '../service/visit.ts'
+import { noService, PlanFor, Visit, wrongDoor } from '../service/visit.ts'
 
 /** What a Hono app's environment has after `inject(wanted)`: for sub-apps, `new Hono<Injected<typeof wanted>>()`. */
 export interface Injected<Wanted extends Resources> {
@@ -174,7 +174,9 @@ const visits = new WeakMap<Request, Visit>()
 /** The visit that came with the request: over HTTP and by `running.fetch` it is the execution context. */
 function visitOf(c: Context): Visit | undefined {
   const execution = executionOf(c)
-  return execution instanceof Visit ? execution : visits.get(c.req.raw)
+  if (execution instanceof Visit) return execution
+  if (!c.req?.raw) throw wrongDoor('Hono', c)
+  return visits.get(c.req.raw)
 }
 
 function executionOf(c: Context): unknown {
