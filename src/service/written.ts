@@ -16,15 +16,21 @@ export interface Before {
 
 /**
  * Begins a handler scope and opens what is wanted in it. It ends when the response is ended, which is held until then; not
- * well, when the client has left before. @throws an opener's own error
+ * well, when the client has left before. The request's scope closes after it.
+ *
+ * @throws an opener's own error; why the signal was aborted, when the client has left meanwhile
  */
 export async function endWithResponse(before: Before): Promise<void> {
-  const { visit, plan } = before
+  const { visit, plan, response } = before
+  visit.handlerBegins()
   const scope = visit.enterHandler()
   try {
     await openIn(visit, plan)
+    // Its end has been told, and will not be told again
+    if (response.destroyed) throw visit.signal.reason
   } catch (error) {
     await visit.endFailed(scope, { ok: false, error })
+    visit.handlerEnds()
     throw error
   }
   hold(before, scope)
@@ -49,11 +55,13 @@ function hold({ visit, plan, response, fail }: Before, scope: Scope): void {
     visit.fail(error)
     return error
   })
-  const left = (): void => over(visit.endFailed(scope, { ok: false, error: visit.signal.reason }))
   const over = (closing: Promise<void>): void =>
     void closing.catch(fail).finally(() => visit.handlerEnds())
-  // The request's scope closes after it
-  visit.handlerBegins()
+  const left = (): void => {
+    held.whenEnded = undefined
+    held.discard()
+    over(visit.endFailed(scope, { ok: false, error: visit.signal.reason }))
+  }
   response.once('close', left)
   held.whenEnded = () => {
     response.off('close', left)

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import type express from 'express'
 import type { Express } from 'express'
 import { inject, res } from '../../src/adapters/express.ts'
+import { signal } from '../../src/scope/builtin.ts'
 import { request as requestInfo } from '../../src/service/request.ts'
 import { perApp, perHandler, perRequest } from '../../src/scope/resource.ts'
 import { serve } from '../../src/service/serve.ts'
@@ -103,6 +104,33 @@ function addMiddlewareTests(make: typeof express): void {
     client.reset()
     await within(2_000, closed.reached(1), 'the close')
     assert.ok(isOurs('ERR_CLIENT_GONE', /GET \//)(endings[0]!.error))
+  })
+
+  it('R10 closes what opens after a client has left, behind a middleware', async () => {
+    const [opening, open, left] = [new Gate(), new Gate(), new Gate()]
+    const { resource: tx, closed, endings } = watchedHandler()
+    const slow = perHandler({ tx, signal }, async ({ signal }) => {
+      signal.addEventListener('abort', () => left.open())
+      opening.open()
+      await open.opened
+    })
+    let called = 0
+    const app = quiet(
+      make()
+        .use(inject({ slow }))
+        .get('/', () => void called++),
+    )
+    await using asking = await listening(app)
+    const client = await RawClient.connect(asking.port)
+    client.request('GET /')
+    await within(2_000, opening.opened, 'the opener')
+    client.reset()
+    await within(2_000, left.opened, 'the signal')
+    assert.equal(closed.count, 0)
+    open.open()
+    await within(2_000, closed.reached(1), 'the close')
+    await within(2_000, asking.running.stop(), 'the stop')
+    assert.deepEqual([called, endings.length, endings[0]!.ok], [0, 1, false])
   })
 
   it('R19 hands an opener’s own error to the error handlers', async () => {
