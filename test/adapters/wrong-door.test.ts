@@ -22,7 +22,7 @@ const handler = (): void => {}
 /** What each door makes, which is nothing for another framework. Express can use what is for Node. */
 const made: Record<string, Handler> = {
   Hono: injectHono({}),
-  Fastify: injectFastify({}, handler) as Handler,
+  Fastify: injectFastify({}, handler),
   Express: injectExpress({}, handler),
   Koa: injectKoa({}, handler),
   'bare Node listeners': injectNode({}, handler),
