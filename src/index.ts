@@ -23,12 +23,8 @@ export type { PictureFormat } from './scope/picture.ts'
 export { service } from './service/service.ts'
 export { serve, start } from './service/serve.ts'
 export type {
-  FetchApp,
-  NodeListener,
-  ServedApp,
-  Service,
-  ServiceOptions,
-} from './service/service.ts'
+  FastifyApp, FetchApp, KoaApp, NestApp, NodeListener, ServedApp, Service, ServiceOptions,
+} from './service/service.ts' // oxfmt-ignore
 export type { LimitOptions } from './service/limits.ts'
 export type { ServeOptions, StartOptions } from './service/options.ts'
 export type { Running, ServiceState } from './service/running.ts'

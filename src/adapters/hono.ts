@@ -1,5 +1,5 @@
 import type { Context, MiddlewareHandler } from 'hono'
-import { describe, StewardError } from '../base/errors.ts'
+import { StewardError } from '../base/errors.ts'
 import type { Plan } from '../scope/graph.ts'
 import { handlerKind, requestKind } from '../scope/kind.ts'
 import { input } from '../scope/builtin.ts'
@@ -9,7 +9,7 @@ import { openEvery, runningIn } from '../service/answering.ts'
 import type { FetchTransport } from '../service/fetches.ts'
 import { markInjected } from '../service/injected.ts'
 import { ServiceRun } from '../service/run.ts'
-import { noService, PlanFor, Visit } from '../service/visit.ts'
+import { noService, PlanFor, Visit, wrongDoor } from '../service/visit.ts'
 
 /** What a Hono app's environment has after `inject(wanted)`: for sub-apps, `new Hono<Injected<typeof wanted>>()`. */
 export interface Injected<Wanted extends Resources> {
@@ -42,12 +42,6 @@ export function inject<const Wanted extends Resources>(
   wanted: Wanted &
     Fitting<Wanted, 'app' | 'request' | 'handler', 'request' | 'Hono context', 'a Hono handler'>,
 ): MiddlewareHandler<Injected<Wanted>> {
-  if (typeof wanted !== 'object' || wanted === null) {
-    throw new StewardError(
-      'ERR_BAD_OPTION',
-      `Cannot inject ${describe(wanted)}: pass an object of resources, inject({ pool })`,
-    )
-  }
   const plans = new PlanFor(wanted)
   const middleware: MiddlewareHandler = (c, next) => {
     const visit = visitOf(c)
@@ -180,7 +174,9 @@ const visits = new WeakMap<Request, Visit>()
 /** The visit that came with the request: over HTTP and by `running.fetch` it is the execution context. */
 function visitOf(c: Context): Visit | undefined {
   const execution = executionOf(c)
-  return execution instanceof Visit ? execution : visits.get(c.req.raw)
+  if (execution instanceof Visit) return execution
+  if (!c.req?.raw) throw wrongDoor('Hono', c)
+  return visits.get(c.req.raw)
 }
 
 function executionOf(c: Context): unknown {

@@ -29,6 +29,7 @@ export type ErrorCode =
   | 'ERR_NEEDS'
   | 'ERR_NOTE'
   | 'ERR_NOT_A_RESOURCE'
+  | 'ERR_NOT_INJECTED'
   | 'ERR_NOT_RUNNING'
   | 'ERR_NO_SERVICE'
   | 'ERR_NO_YIELD'

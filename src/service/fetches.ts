@@ -7,6 +7,9 @@ import type { DrainLimits } from '../http/drain.ts'
 import type { Ended, WhenOver } from '../http/exchange.ts'
 import type { Transport } from './visit.ts'
 
+/** What is asked of a request that came without a connection. */
+export type Fetched = Pick<Request, 'method' | 'url' | 'signal'>
+
 /** Requests that came by `fetch`, without a connection: what an `HttpServer` is to connections. Held by its service. */
 export class Fetches {
   readonly served: Served = { requests: 0, cut: 0, left: 0, refused: 0 }
@@ -21,7 +24,7 @@ export class Fetches {
   }
 
   /** A request has come. */
-  begin(request: Request): FetchTransport {
+  begin(request: Fetched): FetchTransport {
     const transport = new FetchTransport(request, this)
     this.served.requests++
     this.#open.add(transport)
@@ -104,7 +107,7 @@ export class FetchTransport implements Transport {
   #over: Promise<void> | undefined
   #ended: Ended | undefined
 
-  constructor(request: Request, fetches: Fetches) {
+  constructor(request: Fetched, fetches: Fetches) {
     this.#fetches = fetches
     this.since = fetches.world.now()
     this.method = request.method

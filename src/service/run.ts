@@ -225,7 +225,7 @@ export class ServiceRun implements Running {
     } finally {
       release()
     }
-    this.#events.on(warnOfLateOpenings(this.#app, emit))
+    this.#events.on(warnOfLateOpenings(this.#app, emit, this.#hooks!.advice))
     // A stop that came in the last moment goes on from here
     if (this.#state !== 'starting') return
     this.#state = 'running'
@@ -237,10 +237,10 @@ export class ServiceRun implements Running {
     const { resources, everyRequest } = this.#definition
     const { signal } = this.#stopping
     const rollback = (): Deadline => this.#undoLimit()
-    const app = await openAll(this.#app, this.#definition, { signal, rollback })
+    const adopted = await openAll(this.#app, this.#definition, { signal, rollback })
     await settleRest(this.#app, this.#journal, signal)
-    this.#answering = await answeringWith(app, this, everyRequest)
-    this.#hooks = new StartHooks(this.#definition, valuesOf(this.#app, resources))
+    this.#answering = await answeringWith(adopted, this, everyRequest)
+    this.#hooks = new StartHooks(this.#definition, valuesOf(this.#app, resources), adopted)
     await this.#hooks.run(this.#startSetting())
     signal.throwIfAborted()
   }
@@ -260,6 +260,7 @@ export class ServiceRun implements Running {
       emit,
       world: this.#world,
     })
+    this.#answering!.upgrades?.(http.server)
     await http.listen(...bindings)
     this.#http = http
     for (const url of http.urls) emit({ type: 'service.listening', url })

@@ -1,5 +1,5 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Server } from 'node:net'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import { Server as NetServer } from 'node:net'
 import { milliseconds, type Duration } from '../base/deadline.ts'
 import { describe, StewardError } from '../base/errors.ts'
 import {
@@ -21,12 +21,34 @@ export interface FetchApp {
 /** A Node listener: a bare function is always one. Express apps are, too. */
 export type NodeListener = (request: IncomingMessage, response: ServerResponse) => unknown
 
+/** A Fastify app: its plugins are loaded at start, and it is closed when traffic is over. */
+export interface FastifyApp {
+  readonly server: Server
+  ready(): PromiseLike<unknown>
+  routing(request: IncomingMessage, response: ServerResponse): void
+  close(): PromiseLike<unknown>
+}
+
+/** A Koa app. */
+export interface KoaApp {
+  callback(): NodeListener
+  readonly middleware: readonly unknown[]
+}
+
+/** A NestJS app, on Express or on Fastify: its lifecycle hooks run at the stages of the service. */
+export interface NestApp {
+  init(): Promise<unknown>
+  close(): Promise<void>
+  getHttpServer(): unknown
+  getHttpAdapter(): { getInstance(): unknown }
+}
+
 /** What a service can serve. */
-export type ServedApp = FetchApp | NodeListener
+export type ServedApp = FetchApp | NodeListener | FastifyApp | KoaApp | NestApp
 
 /** What `service` takes. Each hook is one function or several. */
 export interface ServiceOptions<Held extends Resources, Every extends Resources> {
-  /** What answers requests: Hono, `{ fetch }`, a `(req, res)` listener, or an app resource that gives one of these. */
+  /** What answers requests: Hono, Fastify, Express, Koa, NestJS, `{ fetch }`, a `(req, res)` listener, or an app resource that gives one of these. */
   app?: ServedApp | Resource<ServedApp, 'app'>
   /** Opened at start even where no route injects them, and handed to the hooks. */
   resources?: Held & Fitting<Held, 'app', never, 'a service'>
@@ -127,14 +149,35 @@ export function serviceOf(given: unknown): ServiceDefinition {
   throw notUsable(given)
 }
 
-/** Can it be served: is it a function, or does it have a `fetch`? */
+/** Can it be served: is it a function, does it have a `fetch`, or is it an app of a framework that we know? */
 export function isApp(app: unknown): app is ServedApp {
-  return (typeof app === 'function' && !isClass(app)) || isFetchApp(app)
+  if (typeof app === 'function') return !isClass(app)
+  return isFetchApp(app) || isFastifyApp(app) || isKoaApp(app) || isNestApp(app)
 }
 
 /** An app in web terms is an object with `fetch`; a bare function never is one. */
 export function isFetchApp(app: unknown): app is FetchApp {
   return typeof app === 'object' && app !== null && typeof (app as FetchApp).fetch === 'function'
+}
+
+/** Not `instanceof`, here and below: frameworks are optional, and a project may have two copies of one. */
+export function isFastifyApp(app: unknown): app is FastifyApp {
+  return has(app, 'routing', 'ready')
+}
+
+/** Is it a Koa app? */
+export function isKoaApp(app: unknown): app is KoaApp {
+  return has(app, 'callback', 'use') && Array.isArray((app as KoaApp).middleware)
+}
+
+/** Is it a NestJS app that answers requests? */
+export function isNestApp(app: unknown): app is NestApp {
+  return has(app, 'getHttpAdapter', 'init')
+}
+
+function has(app: unknown, ...methods: string[]): boolean {
+  if (typeof app !== 'object' || app === null) return false
+  return methods.every((name) => typeof (app as Record<string, unknown>)[name] === 'function')
 }
 
 /** The error of something that cannot be served: a module's default export, when `module` is given. */
@@ -160,10 +203,10 @@ function adviceOn(found: unknown): string {
   if (isClass(found)) return 'it is a class, give an instance of it'
   if (definitionOf(found)) return 'it is a resource, give service({ app }) with it as the app'
   if (typeof callback === 'function') return 'give its listener, app.callback()'
-  if (found instanceof Server) {
+  if (found instanceof NetServer) {
     return 'it is a server, give the (req, res) listener that it was made with'
   }
-  return 'give a service(…), an object with fetch such as a Hono app, or a (req, res) listener'
+  return 'give a service(…), an app of Hono, Fastify, Express, Koa or NestJS, an object with fetch, or a (req, res) listener'
 }
 
 const OPTIONS = new Set<string>([

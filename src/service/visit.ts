@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Emit } from '../base/events.ts'
-import { StewardError } from '../base/errors.ts'
+import { describe, StewardError } from '../base/errors.ts'
 import type { Ended, WhenOver } from '../http/exchange.ts'
 import type { App } from '../scope/app.ts'
 import { pathTo, type Plan } from '../scope/graph.ts'
@@ -8,7 +8,7 @@ import { appKind, handlerKind, requestKind } from '../scope/kind.ts'
 import type { Ending, Resources } from '../scope/resource.ts'
 import { Failure } from '../scope/failure.ts'
 import type { Inputs, Scope } from '../scope/scope.ts'
-import { requestInfoOf, type RequestInfo } from './request.ts'
+import { requestInfoOf, type RequestInfo, type Routed } from './request.ts'
 
 /** What a visit needs of the running service. */
 export interface Host {
@@ -53,10 +53,23 @@ export class Visit {
   context: FrameworkContext | undefined = undefined
   /** For the built-in resource `response`: set by Node's door. */
   response: unknown = undefined
+  /** For the built-in resource of the same name: set by Fastify's door. */
+  reply: unknown = undefined
+  /** The same by Express's door. */
+  res: unknown = undefined
+  /** The same by Koa's door. */
+  ctx: unknown = undefined
+  /** What has the path parameters of the route, where that is not Hono's context: set by the framework's door. */
+  routed: Routed | undefined = undefined
   readonly #source: IncomingMessage | Request
   #scope: Scope | undefined = undefined
   #handler: Scope | undefined = undefined
   #info: RequestInfo | undefined = undefined
+  /** Handlers that their framework does not wait for, and that have not settled. */
+  #out = 0
+  /** Called when they have. */
+  #whenIn: (() => void) | undefined = undefined
+  #failure: { error: unknown } | undefined = undefined
 
   constructor(host: Host, transport: Transport, source: IncomingMessage | Request) {
     this.host = host
@@ -76,7 +89,7 @@ export class Visit {
 
   /** The path parameters of the route, where the framework has routes. */
   get params(): Readonly<Record<string, string>> {
-    return this.context?.req.param() ?? {}
+    return this.routed?.params ?? this.context?.req.param() ?? {}
   }
 
   /** Work that outlives the response: best effort, and the drain waits for it. */
@@ -101,8 +114,42 @@ export class Visit {
     const scope = this.host.app.scope.enter(requestKind, this as unknown as Inputs)
     // Its closing is in the hands of the transport
     scope.working = true
-    this.transport.whenOver((ended) => scope.end(endingOf(ended, this.context)))
+    this.transport.whenOver((ended) => {
+      if (this.#out === 0) return scope.end(this.#endingOf(ended))
+      return this.#handlersIn().then(() => scope.end(this.#endingOf(ended)))
+    })
     return scope
+  }
+
+  /** A handler begins that its framework does not wait for: whoever says so says `handlerEnds` when it has settled. */
+  handlerBegins(): void {
+    this.#out++
+  }
+
+  /** It has settled. */
+  handlerEnds(): void {
+    if (--this.#out === 0) this.#whenIn?.()
+  }
+
+  /** It did not go well, though the framework may answer. The first error counts. */
+  fail(error: unknown): void {
+    this.#failure ??= { error }
+    this.transport.fail(error)
+  }
+
+  /** What was failed with, if anything was. */
+  get failure(): { readonly error: unknown } | undefined {
+    return this.#failure
+  }
+
+  #handlersIn(): Promise<void> {
+    return new Promise((resolve) => (this.#whenIn = resolve))
+  }
+
+  /** What a handler came to after its client had left counts, too. */
+  #endingOf(ended: Ended): Ending {
+    const late = !ended.failed && this.#failure
+    return endingOf(late ? { ...ended, failed: true, ...late } : ended, this.context)
   }
 
   /** The handler's scope, while there is one. */
@@ -186,5 +233,13 @@ export function noService(door: string): StewardError {
   return new StewardError(
     'ERR_NO_SERVICE',
     `Cannot inject here: this request did not come through a running service; start it with steward serve, serve(service(…)) or start(service(…)), or ${door}`,
+  )
+}
+
+/** The error of a handler or middleware that was made by the door of another framework. */
+export function wrongDoor(framework: string, found: unknown): StewardError {
+  return new StewardError(
+    'ERR_BAD_OPTION',
+    `Cannot inject here: this inject() is for ${framework}, and was handed ${describe(found)} as its request; import it from the door of your framework`,
   )
 }

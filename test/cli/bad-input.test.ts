@@ -26,7 +26,7 @@ const app = (text: string): Record<string, string> => ({ 'app.ts': text })
 const NEVER = app(
   `import { perApp, service } from 'steward'; const db = perApp(() => { throw new Error('it was opened') }); export default service({ resources: { db } })`,
 )
-const use = `; give a service(…), an object with fetch such as a Hono app, or a (req, res) listener`
+const use = `; give a service(…), an app of Hono, Fastify, Express, Koa or NestJS, an object with fetch, or a (req, res) listener`
 const exporting = (found: string): string =>
   `Cannot serve "app.ts": its default export is ${found}, which is no app`
 
