@@ -129,8 +129,8 @@ export class WorkerLink {
   #mannerOf(kind: StopKind): StopManner {
     if (kind === 'stop') return {}
     // Somebody waits: with every connection that is kept, clients wait as well
-    if (kind === 'handover') return { idle: SHORT_IDLE, drainDelay: 0, staysReady: true }
-    return { idle: this.#keepAlive, drainDelay: 0, staysReady: true }
+    if (kind === 'handover') return { idle: SHORT_IDLE, drainDelay: 0, staysReady: true, restarts: true }
+    return { idle: this.#keepAlive, drainDelay: 0, staysReady: true, restarts: true }
   }
 
   /** The supervisor is gone: nobody would start another one, the port must become free, and what it has spawned must end. */

@@ -275,7 +275,8 @@ export class Exchange {
 
   /** The response is finished, or its connection is gone. */
   responseClosed(): void {
-    if (!this.#isSent) this.#interrupted()
+    if (this.connection.upgraded) this.interrupt('gone')
+    else if (!this.#isSent) this.#interrupted()
     if (this.#state === 'running') this.#state = 'finishing'
     else if (this.#state === 'answering') this.#close()
   }

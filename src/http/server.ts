@@ -12,6 +12,7 @@ import type { Connection } from './connections.ts'
 import { Drain, type DrainLimits } from './drain.ts'
 import type { Exchange } from './exchange.ts'
 import { handle, type Handler } from './handling.ts'
+import type { Goodbye } from './goodbyes.ts'
 import { Health, type HealthOptions } from './health.ts'
 import {
   DEFAULT_LIMITS, http1Options, http2Options, limitServers, endIdle, type Limits,
@@ -24,6 +25,7 @@ import { cutStalls } from './stalls.ts'
 import { keepRenewed } from './renewal.ts'
 import { takeOver } from './take-over.ts'
 import { Traffic, type RefuseFrom } from './traffic.ts'
+import { asksForWebSocket, offerUpgrade } from './upgrade.ts'
 
 /** What a server is made of. */
 export interface HttpServerOptions {
@@ -145,9 +147,10 @@ export class HttpServer {
 
   /**
    * The first moment of a stop. Everything is still served, but from now on the last response of each connection says
-   * `Connection: close`. Calling it again does nothing.
+   * `Connection: close`. Calling it again does nothing. `goodbye` is how upgraded connections are parted with.
    */
-  stopping(): void {
+  stopping(goodbye?: Goodbye): void {
+    if (goodbye) this.#traffic.goodbye = goodbye
     this.#traffic.stopping()
   }
 
@@ -219,11 +222,16 @@ function take(
   const isHttp2 = 'updateSettings' in server
   if (isHttp2) server.on('request', ignore)
   else listenForConnect(server)
+  if (!isHttp2) {
+    server.on('upgrade', ignore)
+    ;(server as { shouldUpgradeCallback?: unknown }).shouldUpgradeCallback = asksForWebSocket
+  }
   takeOver(server, traffic, {
     request: (exchange, event) => {
       if (event === 'checkExpectation') handle(exchange, refuseExpectation)
       else handler(event === 'checkContinue' ? continued(exchange) : exchange)
     },
+    upgrade: (connection, request, head) => handler(offerUpgrade(connection, request, head)),
     other(event, args, emit) {
       if (event === 'timeout' && isHttp2) {
         endIdle(args[0] as ServerHttp2Session, limits.keepAlive)

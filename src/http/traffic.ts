@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net'
 import type { Emit, Served, Waiting } from '../base/events.ts'
 import type { World } from '../base/world.ts'
-import { Connection, connectionOf } from './connections.ts'
+import { Connection, connectionOf, type Upgraded } from './connections.ts'
 import type { Exchange } from './exchange.ts'
+import { GOING_AWAY, type Goodbye } from './goodbyes.ts'
 import { endSession } from './http2.ts'
 import { markLast } from './last.ts'
 import { waitHalfOpen } from './linger.ts'
@@ -38,6 +39,10 @@ export class Traffic {
   /** Connections accepted so far. */
   accepted = 0
   stage: Stage = 'serving'
+  /** How upgraded connections are parted with. */
+  goodbye: Goodbye = GOING_AWAY
+  /** How long the handlers of such connections may take of their own for a goodbye, in milliseconds: set by the drain. */
+  ownTime = 0
   /** From which stage on new requests are turned away; `undefined`: never before `refusing`. */
   refuseFrom: RefuseFrom | undefined = undefined
   /** Called when something has ended, while a stop is under way: set by the drain. */
@@ -73,6 +78,21 @@ export class Traffic {
       if (session) continue
       for (const { response } of exchanges) markLast(response)
     }
+  }
+
+  /** Parts with an upgraded connection in its own protocol. */
+  sayGoodbye({ upgraded, state }: Connection): void {
+    if (!upgraded?.speaker || state === 'gone') return
+    upgraded.speaker.goodbye(this.goodbye, this.ownTime)
+  }
+
+  /** A client was told that its connection ends. `lost`: it has not said so, too, in its time. */
+  tellParted(what: 'told' | 'lost', upgraded: Upgraded): void {
+    const sockets = (this.served.sockets ??= { told: 0, lost: 0 })
+    sockets[what]++
+    if (what === 'told') return
+    const { method, path: url, since } = upgraded
+    this.emit({ type: 'socket.lost', method, url, age: this.world.now() - since })
   }
 
   /** A warning that would come with every connection: told once in ten seconds. */
@@ -178,6 +198,7 @@ function waitingOn(connection: Connection, between: ReadonlySet<Socket>): Waitin
 }
 
 function waitingFor(exchange: Exchange): Waiting {
-  const kind = exchange.unanswered ? 'request' : 'handler'
+  const isOpen = exchange.unanswered
+  const kind = !isOpen ? 'handler' : exchange.connection.upgraded ? 'socket' : 'request'
   return { kind, what: exchange.name, age: exchange.age }
 }

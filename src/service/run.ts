@@ -15,7 +15,9 @@ import { healthOf } from './probes.ts'
 import type { Running, ServiceState } from './running.ts'
 import type { RunSettings, StopManner } from './settings.ts'
 import type { ServiceDefinition } from './service.ts'
-import { divide, reserveOf, runAll, stopInStages, stoppingError, tellWaiting } from './stages.ts'
+import {
+  divide, goodbyeOf, NO_TIME, reserveOf, runAll, stopInStages, stoppingError, tellWaiting,
+} from './stages.ts' // oxfmt-ignore
 import type { StopReport, Traffic } from './stages.ts'
 import { settleRest } from './settling.ts'
 import {
@@ -359,7 +361,7 @@ export class ServiceRun implements Running {
 
   #traffic(): Traffic {
     return {
-      stopping: () => this.#http?.stopping(),
+      stopping: () => this.#http?.stopping(goodbyeOf(this.#definition, this.#manner)),
       lastArrival: () => this.#http?.lastArrival ?? 0,
       drain: async (limits) => {
         const work = drainWork(this.#workshop(), limits.cleanup)
@@ -392,5 +394,3 @@ export class ServiceRun implements Running {
     return report
   }
 }
-
-const NO_TIME = { stopping: 0, draining: 0, closing: 0 }

@@ -10,6 +10,7 @@ import {
   type Resources,
   type Values,
 } from '../scope/resource.ts'
+import { checkClosing } from '../websocket/closing.ts'
 import type { Hook, Lifespan } from './hooks.ts'
 
 /** An app in web terms: Hono and its like, or `{ fetch }` by hand. */
@@ -45,6 +46,12 @@ export interface ServiceOptions<Held extends Resources, Every extends Resources>
   lifespan?: Lifespan<Values<Held>>
   /** Opened for each request, whatever the route. */
   everyRequest?: Every & Fitting<Every, 'app' | 'request', 'request', 'every request'>
+  /**
+   * What WebSockets are closed with when the service stops.
+   *
+   * @default 1012 when it goes on elsewhere or soon again (a rolling restart, a reload), 1001 when not; no reason
+   */
+  goodbye?: { code?: number; reason?: string }
   /** The one budget for stopping. @default '25s' */
   gracefulTimeout?: Duration
   /** How long everything is still served after readiness has turned, within the budget. @default '0s' */
@@ -69,6 +76,7 @@ export class ServiceDefinition implements Service {
   readonly onShutdown: readonly Hook<never>[]
   readonly onDrained: readonly Hook<never>[]
   readonly lifespan: Lifespan<never> | undefined
+  readonly goodbye: ServiceOptions<{}, {}>['goodbye']
   readonly gracefulTimeout: number
   readonly drainDelay: number
 
@@ -84,6 +92,7 @@ export class ServiceDefinition implements Service {
     this.onShutdown = hooksOf(options, 'onShutdown')
     this.onDrained = hooksOf(options, 'onDrained')
     this.lifespan = options.lifespan
+    this.goodbye = options.goodbye
     this.gracefulTimeout = milliseconds(options.gracefulTimeout ?? '25s', 'gracefulTimeout')
     this.drainDelay = milliseconds(options.drainDelay ?? '0s', 'drainDelay')
   }
@@ -166,7 +175,7 @@ function adviceOn(found: unknown): string {
 }
 
 const OPTIONS = new Set<string>([
-  'app', 'resources', 'prepare', 'onStartup', 'onShutdown', 'onDrained', 'lifespan', 'everyRequest', 'gracefulTimeout', 'drainDelay', 'name',
+  'app', 'resources', 'prepare', 'onStartup', 'onShutdown', 'onDrained', 'lifespan', 'everyRequest', 'goodbye', 'gracefulTimeout', 'drainDelay', 'name',
 ] satisfies (keyof ServiceOptions<{}, {}>)[]) // oxfmt-ignore
 
 function checkOptions(options: unknown): void {
@@ -183,7 +192,10 @@ function checkOptions(options: unknown): void {
       `Cannot make a service with the option "${unknown}": there is no such option, known are ${[...OPTIONS].join(', ')}`,
     )
   }
-  const { app, resources, everyRequest, lifespan, name } = options as Record<string, unknown>
+  const { app, resources, everyRequest, goodbye, lifespan, name } = options as Record<
+    string,
+    unknown
+  >
   if (app !== undefined && !isApp(app) && !definitionOf(app)) throw notUsable(app)
   if (lifespan !== undefined && typeof lifespan !== 'function') {
     throw new StewardError(
@@ -197,8 +209,21 @@ function checkOptions(options: unknown): void {
       `Cannot use ${describe(name)} as "name": pass a string`,
     )
   }
+  checkGoodbye(goodbye)
   checkRecord('resources', resources)
   checkRecord('everyRequest', everyRequest)
+}
+
+function checkGoodbye(goodbye: unknown): void {
+  if (goodbye === undefined) return
+  if (typeof goodbye !== 'object' || goodbye === null) {
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot use ${describe(goodbye)} as "goodbye": pass an object, goodbye: { reason: 'back soon' }`,
+    )
+  }
+  const { code = 1001, reason = '' } = goodbye as { code?: number; reason?: string }
+  checkClosing(code, reason)
 }
 
 function checkRecord(name: string, found: unknown): void {

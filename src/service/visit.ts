@@ -53,6 +53,8 @@ export class Visit {
   context: FrameworkContext | undefined = undefined
   /** For the built-in resource `response`: set by Node's door. */
   response: unknown = undefined
+  /** For the built-in resource `socket`: set by a door where the request becomes one. */
+  socket: unknown = undefined
   readonly #source: IncomingMessage | Request
   #scope: Scope | undefined = undefined
   #handler: Scope | undefined = undefined
