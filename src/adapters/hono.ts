@@ -13,10 +13,14 @@ import { noService, Visit } from '../service/visit.ts'
 import { keepVisit, visitOf } from './hono/visits.ts'
 import { injectSocket, SocketPlans } from './hono/websocket.ts'
 
+export { sse } from './hono/sse.ts'
 export { socket, websocket } from './hono/websocket.ts'
+export type { SseHandler, SseOptions } from './hono/sse.ts'
 export type {
   InjectedSocket, Spoken, WebSocketHandler, WebSocketRoute,
 } from './hono/websocket.ts' // oxfmt-ignore
+export type { SseEvent } from '../http/event-stream.ts'
+export type { SseContext } from '../service/streams.ts'
 export type { WebSocketOptions } from '../websocket/handshake.ts'
 export type { Closed, Socket } from '../websocket/socket.ts'
 

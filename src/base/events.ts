@@ -75,8 +75,8 @@ export type ServiceEvent =
   | { type: 'service.draining' }
   | { type: 'listener.closed' }
   | { type: 'drain.waiting'; for: readonly Waiting[] }
-  /** The clients of upgraded connections are told, over so many milliseconds. */
-  | { type: 'goodbye.started'; sockets: number; code: number; over: number }
+  /** The clients of WebSockets and of event streams are told, over so many milliseconds; `code` is that of the Close frames. */
+  | { type: 'goodbye.started'; clients: number; code: number; over: number }
   /** One of them has not closed in its time. */
   | { type: 'socket.lost'; method: string; url: string; age: number }
   | {

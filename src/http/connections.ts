@@ -40,11 +40,11 @@ export function connectionOf(
   return (socket as Carrier | undefined)?.[CONNECTION]
 }
 
-/** Who speaks on a connection that no longer speaks HTTP, and knows how to end it. */
+/** Who speaks on a connection that no longer speaks HTTP, or in a response without an end, and knows how to end it. */
 export interface Speaker {
   /** The service stops: the client is told, and then parted with. Told once; `ownTime` is what it may take before, in milliseconds. */
   goodbye(goodbye: Goodbye, ownTime: number): void
-  /** Its time is over: says what was not said yet. What it speaks on is half-closed behind that. */
+  /** Its time is over: says what was not said yet. A connection that it speaks on is half-closed behind that. */
   cut(): void
 }
 

@@ -3,6 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Deadline } from '../base/deadline.ts'
 import type { Release } from '../base/world.ts'
 import type { Connection, Phase } from './connections.ts'
+import { endEventStream } from './event-stream.ts'
 import type { Exchange } from './exchange.ts'
 import { cutStream, endRequest, goAway, isAnswered, streamOf } from './http2.ts'
 import { sayGoodbyes, type Goodbyes } from './goodbyes.ts'
@@ -198,8 +199,16 @@ export class Drain {
     this.#traffic.stage = 'spent'
     this.#goodbyes?.hurry()
     for (const exchange of this.#traffic.exchanges()) exchange.interrupt('spent')
+    void this.#endStreams()
     for (const { exchange } of this.#traffic.background) exchange.interrupt('spent')
     this.#lookAtAll()
+  }
+
+  /** Who has heard its signal may say a last word first. */
+  async #endStreams(): Promise<void> {
+    await turn()
+    await turn()
+    for (const exchange of this.#traffic.exchanges()) endEventStream(exchange)
   }
 
   /** T2: who has no answer yet gets ours. */

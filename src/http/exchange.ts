@@ -1,7 +1,7 @@
 import { OutgoingMessage, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { ServerHttp2Stream } from 'node:http2'
 import type { StewardError } from '../base/errors.ts'
-import type { Connection } from './connections.ts'
+import type { Connection, Speaker } from './connections.ts'
 import { isGone, reasonOf, type Interruption } from './interruption.ts'
 import { breakRequest, endRequest, isAnswered, streamOf } from './http2.ts'
 
@@ -210,6 +210,9 @@ export class Exchange {
     if (reason !== undefined && (error === reason || cause === reason)) return true
     return this.#interruption === 'gone' && isGone(error)
   }
+
+  /** Who speaks in its response, or on its connection, and can end that when the service stops. */
+  speaker: Speaker | undefined = undefined
 
   /** It was answered 503, as the stop was told to. Set by whoever did. */
   turnedAway = false

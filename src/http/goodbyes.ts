@@ -1,10 +1,10 @@
 import type { Release } from '../base/world.ts'
-import type { Connection } from './connections.ts'
+import type { Speaker } from './connections.ts'
 import type { Traffic } from './traffic.ts'
 
-/** How an upgraded connection is parted with, when the service stops. */
+/** How clients that stay for long are parted with, when the service stops. */
 export interface Goodbye {
-  /** The code of the Close frame (RFC 6455 §7.4). */
+  /** The code of a WebSocket's Close frame (RFC 6455 §7.4). */
   readonly code: number
   readonly reason: string
   /** At once, in the place of one after the other. */
@@ -31,19 +31,17 @@ export interface Goodbyes {
 }
 
 /**
- * Says goodbye on every upgraded connection that has a speaker, in random order, evenly over min(1 ms × connections, a fifth of
- * `left`). `left` is what is left of the drain, in milliseconds.
+ * Says goodbye to the client of everybody who speaks, in random order, evenly over min(1 ms × clients, a fifth of `left`). `left` is what is left of the drain, in milliseconds.
  */
 export function sayGoodbyes(traffic: Traffic, left: number): Goodbyes {
   const { world, goodbye } = traffic
-  const speaking = [...traffic.connections].filter(({ upgraded }) => upgraded?.speaker)
-  const waiting = shuffled(speaking, world.random)
+  const waiting = shuffled(traffic.speakers(), world.random)
   const count = waiting.length
   const over = goodbye.atOnce ? 0 : Math.min(APART * count, SHARE * left)
   const began = world.now()
   let release: Release = () => {}
   const tell = (until: number): void => {
-    while (count - waiting.length < until) traffic.sayGoodbye(waiting.pop()!)
+    while (count - waiting.length < until) waiting.pop()!.goodbye(goodbye, traffic.ownTime)
   }
   const step = (): void => {
     const share = over === 0 ? 1 : Math.min(1, (world.now() - began + STEP) / over)
@@ -51,17 +49,17 @@ export function sayGoodbyes(traffic: Traffic, left: number): Goodbyes {
     if (waiting.length > 0) release = world.timer(STEP, step)
   }
   if (count > 0) {
-    traffic.emit({ type: 'goodbye.started', sockets: count, code: goodbye.code, over })
+    traffic.emit({ type: 'goodbye.started', clients: count, code: goodbye.code, over })
     step()
   }
   const stop = (): void => release()
   return { hurry: () => (stop(), tell(count)), stop }
 }
 
-function shuffled(connections: Connection[], random: () => number): Connection[] {
-  for (let last = connections.length - 1; last > 0; last--) {
+function shuffled(speakers: Speaker[], random: () => number): Speaker[] {
+  for (let last = speakers.length - 1; last > 0; last--) {
     const other = Math.floor(random() * (last + 1))
-    ;[connections[last], connections[other]] = [connections[other]!, connections[last]!]
+    ;[speakers[last], speakers[other]] = [speakers[other]!, speakers[last]!]
   }
-  return connections
+  return speakers
 }

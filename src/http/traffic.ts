@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Emit, Served, Waiting } from '../base/events.ts'
 import type { World } from '../base/world.ts'
-import { Connection, connectionOf, type Upgraded } from './connections.ts'
+import { Connection, connectionOf, type Speaker, type Upgraded } from './connections.ts'
 import type { Exchange } from './exchange.ts'
 import { GOING_AWAY, type Goodbye } from './goodbyes.ts'
 import { endSession } from './http2.ts'
@@ -18,6 +18,8 @@ export type Stage = 'serving' | 'stopping' | 'draining' | 'spent' | 'refusing'
 export type RefuseFrom = 'stopping' | 'draining'
 
 const STAGES: readonly Stage[] = ['serving', 'stopping', 'draining', 'spent', 'refusing']
+
+const DRAINING = new Set<Stage>(['draining', 'spent', 'refusing'])
 
 /** How seldom a warning that repeats is told, in milliseconds. */
 const SELDOM = 10_000
@@ -80,10 +82,19 @@ export class Traffic {
     }
   }
 
-  /** Parts with an upgraded connection in its own protocol. */
-  sayGoodbye({ upgraded, state }: Connection): void {
-    if (!upgraded?.speaker || state === 'gone') return
-    upgraded.speaker.goodbye(this.goodbye, this.ownTime)
+  /** Everybody who speaks, and has to be parted with. */
+  speakers(): Speaker[] {
+    const speakers: Speaker[] = []
+    for (const { upgraded, exchanges } of this.connections) {
+      if (upgraded?.speaker) speakers.push(upgraded.speaker)
+      for (const { speaker } of exchanges) if (speaker) speakers.push(speaker)
+    }
+    return speakers
+  }
+
+  /** From now on somebody speaks: when the goodbyes have been said already, this one hears its own at once. */
+  speaks(speaker: Speaker): void {
+    if (DRAINING.has(this.stage)) speaker.goodbye(this.goodbye, this.ownTime)
   }
 
   /** A client was told that its connection ends. `lost`: it has not said so, too, in its time. */

@@ -4,7 +4,6 @@ import { connectionOf, type Connection, type Speaker } from './connections.ts'
 import { Exchange } from './exchange.ts'
 import { linger } from './linger.ts'
 import { detach } from './refuse.ts'
-import type { Stage } from './traffic.ts'
 
 /** What came behind the head of a request for another protocol: kept until somebody takes the connection, or answers. */
 const HEADS = new WeakMap<Exchange, Buffer>()
@@ -75,10 +74,8 @@ export function becomes(exchange: Exchange, speaker: Speaker): void {
   const { connection, request, path, since } = exchange
   const { traffic } = connection
   connection.upgraded = { method: request.method ?? '', path, since, speaker }
-  if (DRAINING.has(traffic.stage)) traffic.sayGoodbye(connection)
+  traffic.speaks(speaker)
 }
-
-const DRAINING = new Set<Stage>(['draining', 'spent', 'refusing'])
 
 /** What Node does itself for a connection that it has not given away. */
 function passDrain(this: Socket): void {

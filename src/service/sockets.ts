@@ -40,13 +40,14 @@ export function handlerSettled(visit: Visit, failure?: { readonly error: unknown
   socket.finish(failure)
 }
 
-/** Does an error only say that the stop was heard? */
-function isAnswer(error: unknown, { aborted, reason }: AbortSignal): boolean {
+/** Does an error only say that a signal was heard: that of the stop? */
+export function isAnswer(error: unknown, { aborted, reason }: AbortSignal): boolean {
   if (!aborted) return false
   return error === reason || (error instanceof Error && error.cause === reason)
 }
 
-function stoppingOf({ host }: Visit): AbortSignal {
+/** Aborted when the service of a visit begins to stop. */
+export function stoppingOf({ host }: Visit): AbortSignal {
   return host.app.scope.input('stopping') as AbortSignal
 }
 

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Emit } from '../base/events.ts'
 import { StewardError } from '../base/errors.ts'
+import type { Speaker } from '../http/connections.ts'
 import type { Ended, WhenOver } from '../http/exchange.ts'
 import type { App } from '../scope/app.ts'
 import { pathTo, type Plan } from '../scope/graph.ts'
@@ -24,6 +25,8 @@ export interface Transport {
   readonly refused: StewardError | undefined
   /** Set when what the handler has answered is being committed: until its head has left, the answer is kept at T2. */
   committing: boolean
+  /** Who speaks in its answer, and can end that when the service stops. */
+  speaker: Speaker | undefined
   waitUntil(work: Promise<unknown>): void
   whenOver(close: WhenOver): void
   /** It did not go well, though it may be answered. The first error counts. */
