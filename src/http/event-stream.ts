@@ -171,6 +171,7 @@ export class SseBody {
   async #end(reason: StewardError): Promise<void> {
     if (this.#state !== 'open') return
     this.#state = 'ending'
+    this.#quiet()
     this.#setting.controller.abort(reason)
     await this.#cleanUp()
   }
