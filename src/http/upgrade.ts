@@ -77,6 +77,25 @@ export function becomes(exchange: Exchange, speaker: Speaker): void {
   traffic.speaks(speaker)
 }
 
+/**
+ * Lets go of what Node has made of the request, which weighs as much as the connection: nobody will ask for it, and tens of thousands of
+ * such connections may be open.
+ */
+export function forgetHttp(exchange: Exchange): void {
+  const { method, url } = exchange.request
+  Object.assign(exchange, { request: { method, url, resume: ignore }, response: NO_RESPONSE })
+}
+
+/** What an exchange asks of a response, of one that is gone. */
+const NO_RESPONSE = {
+  headersSent: false,
+  writableFinished: false,
+  writableLength: 0,
+  errored: null,
+  emit: ignore,
+  destroy: ignore,
+}
+
 /** What Node does itself for a connection that it has not given away. */
 function passDrain(this: Socket): void {
   const { _httpMessage: response } = this as { _httpMessage?: ServerResponse | null }
@@ -94,7 +113,10 @@ function endHttp(this: ServerResponse): void {
 
 /** The protocol has ended: so has what asked for it. */
 function closeResponses(this: Socket): void {
-  for (const { response } of connectionOf(this)?.exchanges ?? []) response.emit('close')
+  for (const exchange of connectionOf(this)?.exchanges ?? []) {
+    exchange.response.emit('close')
+    exchange.responseClosed()
+  }
 }
 
 function ignore(): void {}

@@ -3,8 +3,8 @@ import type { WebSocket } from 'ws'
 import { StewardError } from '../base/errors.ts'
 import type { World } from '../base/world.ts'
 import { Exchange } from '../http/exchange.ts'
-import { becomes, isOffered, takeUpgrade } from '../http/upgrade.ts'
-import { stopping } from '../scope/builtin.ts'
+import { becomes, forgetHttp, isOffered, takeUpgrade } from '../http/upgrade.ts'
+import { run, stopping } from '../scope/builtin.ts'
 import type { Plan } from '../scope/graph.ts'
 import { handlerKind } from '../scope/kind.ts'
 import { definitionOf, type Resources } from '../scope/resource.ts'
@@ -72,6 +72,22 @@ export function refuseHandlerScoped(wanted: Resources): void {
 export function wantsSocket(plan: Plan): boolean {
   return plan.steps.some(({ definition }) => definition.input === 'socket')
 }
+
+/** What a request is kept for: what reads it, and what may open later what reads it. */
+const READS_REQUEST = new Set<unknown>(['request', 'context'])
+
+/** Lets go of the request that a socket has come of, where nothing that was opened for it can ask for that. */
+export function forgetRequest(visit: Visit, plan: Plan): void {
+  const { everyRequest } = visit.host as { everyRequest?: Resources }
+  const reads = plan.steps.some(
+    ({ definition }) => READS_REQUEST.has(definition.input) || definition === RUN,
+  )
+  if (reads || everyRequest || !(visit.transport instanceof Exchange)) return
+  visit.forgetRequest()
+  forgetHttp(visit.transport)
+}
+
+const RUN = definitionOf(run)
 
 /** What a socket has around it, in a running service. */
 class VisitLine implements Line {

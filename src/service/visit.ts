@@ -58,7 +58,7 @@ export class Visit {
   response: unknown = undefined
   /** For the built-in resource `socket`: set by a door where the request becomes one. */
   socket: unknown = undefined
-  readonly #source: IncomingMessage | Request
+  #source: IncomingMessage | Request
   #scope: Scope | undefined = undefined
   #handler: Scope | undefined = undefined
   #info: RequestInfo | undefined = undefined
@@ -72,6 +72,12 @@ export class Visit {
   /** For the built-in resource `request`. */
   get request(): RequestInfo {
     return (this.#info ??= requestInfoOf(this.#source, this))
+  }
+
+  /** Nobody will ask for the request any more, nor for the framework's context of it. */
+  forgetRequest(): void {
+    this.context = undefined
+    this.#source = NOTHING
   }
 
   /** For the built-in resource `signal`. */
@@ -158,6 +164,9 @@ export class Visit {
     }
   }
 }
+
+/** In the place of a request that was forgotten. */
+const NOTHING = { rawHeaders: [], headers: {}, socket: {} } as unknown as IncomingMessage
 
 /** How a scope ended, from what became of the request: *ok* is nothing thrown and a status below 400 (R11). */
 function endingOf({ failed, error, status }: Ended, context: FrameworkContext | undefined): Ending {

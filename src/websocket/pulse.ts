@@ -37,16 +37,18 @@ export class Pulse {
     this.#limits = limits
   }
 
-  /** Looks after a connection, until the returned function is called. */
-  watch(patient: Patient): Release {
-    this.#heard.set(patient, { bytes: patient.raw.bytesRead, at: this.#world.now() })
+  /** Looks after a connection, until it is to be left alone. */
+  watch(patient: Patient): void {
+    this.#heard.set(patient, { bytes: patient.raw.bytesRead, at: Math.trunc(this.#world.now()) })
     this.#release ??= this.#again()
-    return () => {
-      this.#heard.delete(patient)
-      if (this.#heard.size > 0) return
-      this.#release?.()
-      this.#release = undefined
-    }
+  }
+
+  /** Looks after it no more. */
+  leave(patient: Patient): void {
+    this.#heard.delete(patient)
+    if (this.#heard.size > 0) return
+    this.#release?.()
+    this.#release = undefined
   }
 
   #again(): Release {
@@ -54,7 +56,7 @@ export class Pulse {
   }
 
   #look(): void {
-    const now = this.#world.now()
+    const now = Math.trunc(this.#world.now())
     for (const [patient, heard] of this.#heard) {
       const bytes = patient.raw.bytesRead
       if (bytes !== heard.bytes || patient.isPaused) this.#heard.set(patient, { bytes, at: now })

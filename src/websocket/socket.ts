@@ -107,14 +107,10 @@ export class ServerSocket implements Socket {
   #drained: PromiseWithResolvers<boolean> | undefined
   /** Ends what waits for the client, or for the handler. */
   #release: Release | undefined
-  #unwatch: Release | undefined
 
   constructor(line: Line) {
     this.#line = line
-    this.#inbox = new Inbox({
-      pause: () => this.#ws?.pause(),
-      resume: () => this.#ws?.resume(),
-    })
+    this.#inbox = new Inbox(this)
   }
 
   get protocol(): string {
@@ -163,9 +159,8 @@ export class ServerSocket implements Socket {
   [Symbol.asyncIterator](): AsyncIterator<Message, undefined> {
     this.#open()
     this.#isRead = true
-    const inbox = this.#inbox
-    // One that is left leaves what has come to the next
-    return { next: () => inbox.next() }
+    // A loop that is left leaves what has come to the next
+    return this.#inbox
   }
 
   async *json<Schema extends StandardSchemaV1>(
@@ -215,6 +210,16 @@ export class ServerSocket implements Socket {
     if (this.#state === 'closing') this.#lose()
   }
 
+  /** For its inbox: holds the client back. */
+  pause(): void {
+    this.#ws?.pause()
+  }
+
+  /** For its inbox: lets the client go on. */
+  resume(): void {
+    this.#ws?.resume()
+  }
+
   ping(): void {
     if (this.#state === 'open') this.#ws?.ping()
   }
@@ -227,22 +232,27 @@ export class ServerSocket implements Socket {
     if (this.#state !== 'new') return this.#ws
     this.#state = 'open'
     const ws = this.#line.accept()
-    if (!ws) this.#over(GONE)
+    if (!ws) this.over(GONE)
     else this.#follow(ws)
     return ws
   }
 
   #follow(ws: WebSocket): void {
     this.#ws = ws
-    ws.on('message', (data, isBinary) => this.#inbox.push(isBinary ? bytesOf(data) : String(data)))
-    ws.on('error', (error) => this.#broken(error))
-    ws.on('close', (code, reason) => this.#over({ code, reason: reason.toString() }))
-    this.#unwatch = this.#line.pulse.watch(this)
+    // Listeners of its own would weigh as much as the rest of it
+    ;(ws as Carrier)[SOCKET] = this
+    ws.on('message', onMessage).on('error', onError).on('close', onClose)
+    this.#line.pulse.watch(this)
     this.#line.accepted()
   }
 
-  /** `ws` has closed it with the code of that already. */
-  #broken(error: Error): void {
+  /** A message has come. */
+  take(data: RawData, isBinary: boolean): void {
+    this.#inbox.push(isBinary ? bytesOf(data) : String(data))
+  }
+
+  /** The client has broken the protocol; `ws` has closed it with the code of that already. */
+  broken(error: Error): void {
     const bad = badFrame(error)
     if (!bad) return
     if (this.#state === 'open') this.#await()
@@ -277,11 +287,12 @@ export class ServerSocket implements Socket {
     this.#release = this.#line.world.timer(ms, then)
   }
 
-  #over(closed: Closed): void {
+  /** The connection is over. */
+  over(closed: Closed): void {
     this.#state = 'closed'
     this.#closed = closed
     this.#release?.()
-    this.#unwatch?.()
+    this.#line.pulse.leave(this)
     this.#settleDrained(false)
     this.#inbox.end()
   }
@@ -295,6 +306,24 @@ export class ServerSocket implements Socket {
     this.#drained?.resolve(more)
     this.#drained = undefined
   }
+}
+
+const SOCKET = Symbol('steward.socket')
+
+interface Carrier {
+  [SOCKET]?: ServerSocket
+}
+
+function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
+  ;(this as Carrier)[SOCKET]!.take(data, isBinary)
+}
+
+function onError(this: WebSocket, error: Error): void {
+  ;(this as Carrier)[SOCKET]!.broken(error)
+}
+
+function onClose(this: WebSocket, code: number, reason: Buffer): void {
+  ;(this as Carrier)[SOCKET]!.over({ code, reason: reason.toString() })
 }
 
 const GONE: Closed = { code: 1006, reason: '' }

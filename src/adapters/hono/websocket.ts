@@ -9,7 +9,7 @@ import type { Fitting, Resource, Resources, Values } from '../../scope/resource.
 import { runningIn } from '../../service/answering.ts'
 import { markInjected } from '../../service/injected.ts'
 import {
-  handlerSettled, heedsStop, refusalOf, refuseHandlerScoped, socketOf, wantsSocket,
+  forgetRequest, handlerSettled, heedsStop, refusalOf, refuseHandlerScoped, socketOf, wantsSocket,
 } from '../../service/sockets.ts' // oxfmt-ignore
 import { noService, PlanFor, type Visit } from '../../service/visit.ts'
 import { Handshake, type Refusal, type WebSocketOptions } from '../../websocket/handshake.ts'
@@ -95,8 +95,9 @@ export function websocket<const Wanted extends Resources>(
     const socket = socketOf(visit!, handshake)
     if (heeds) socket.heedsStop = true
     const plan = plans.in(visit!.host.app)
-    await serve({ c, visit: visit!, plan, socket }, handler as WebSocketHandler<Resources>)
-    return new Response()
+    await open({ c, visit: visit!, plan, socket })
+    begin({ c, visit: visit!, plan, socket }, handler as WebSocketHandler<Resources>)
+    return socket.ended()
   }
   return markInjected(middleware, wanted) as WebSocketRoute
 }
@@ -109,10 +110,7 @@ interface Serving {
 }
 
 /** @throws an opener's own error, as long as there is a client that it can be answered to */
-async function serve(
-  { c, visit, plan, socket }: Serving,
-  handler: WebSocketHandler<Resources>,
-): Promise<void> {
+async function open({ c, visit, plan, socket }: Serving): Promise<void> {
   visit.context ??= c
   try {
     const opening = visit.open(plan)
@@ -121,9 +119,31 @@ async function serve(
     socket.finish({ error })
     throw visit.ownError(error, plan)
   }
+}
+
+/**
+ * Shakes hands, and lets the handler run. Hono is not kept waiting for it: what it holds for a request, its context and what the server's
+ * adapter has made of the request, weighs more than the connection, and tens of thousands of them may be open for hours.
+ */
+function begin({ c, visit, plan, socket }: Serving, handler: WebSocketHandler<Resources>): void {
   socket.accept()
+  const handling = started(handler, [socket, visit.scopeFor(plan).pick(plan), c])
+  forgetRequest(visit, plan)
+  const settled = settling(visit, handling)
+  visit.transport.whenOver(() => settled)
+}
+
+/** By a promise that holds nothing of what the handler was given. */
+async function started(
+  handler: WebSocketHandler<Resources>,
+  given: Parameters<WebSocketHandler<Resources>>,
+): Promise<void> {
+  return handler(...given)
+}
+
+async function settling(visit: Visit, handling: Promise<void>): Promise<void> {
   try {
-    await handler(socket, visit.scopeFor(plan).pick(plan), c)
+    await handling
     handlerSettled(visit)
   } catch (error) {
     handlerSettled(visit, { error })
