@@ -9,6 +9,7 @@ import {
 } from '../supervisor/messages.ts' // oxfmt-ignore
 import { openInspector } from './inspection.ts'
 import type { Role } from './screen.ts'
+import { rooms } from '../websocket/rooms.ts'
 
 /** How long an idle connection was promised to be kept, where nothing else was said, in milliseconds. */
 const KEEP_ALIVE = 75_000
@@ -93,6 +94,9 @@ export class WorkerLink {
   /** Takes the run that it is about, as soon as it has started. */
   take(run: ServiceRun): void {
     this.#run = run
+    // One of them says it for all, and a single worker is the first
+    const { errand, slot } = this.place
+    if (errand === undefined && slot === 1 && run.app.graph.find(rooms)) tellOfRooms(run)
   }
 
   /** Tells why there is nothing to run. */
@@ -151,4 +155,10 @@ export class WorkerLink {
     // The supervisor may have died meanwhile; then `disconnect` comes
     if (process.connected) process.send?.(message, undefined, undefined, () => {})
   }
+}
+
+function tellOfRooms({ emit }: ServiceRun): void {
+  const message =
+    'Rooms reach the clients of one worker only, and there are several: pass on what is broadcast by way of a database or a broker, or serve with one'
+  emit({ type: 'warning', message })
 }

@@ -32,8 +32,7 @@ export class Inbox {
 
   /** A message has come. */
   push(message: Message): void {
-    const reader = this.#readers.shift()
-    if (reader) return reader({ done: false, value: message })
+    if (this.#readers.length > 0) return this.#readers.shift()!({ done: false, value: message })
     this.#queue.push(message)
     this.#size += message.length
     if (this.#isPaused || (this.#size < SIZE && this.#queue.length < MESSAGES)) return

@@ -76,6 +76,9 @@ export interface Line {
 /** How long a client may take to return our Close frame, in milliseconds. */
 const PATIENCE = 5_000
 
+/** The `readyState` of `ws` in which it sends. */
+const OPEN = 1
+
 const YES: Promise<boolean> = Promise.resolve(true)
 const NO: Promise<boolean> = Promise.resolve(false)
 
@@ -92,6 +95,7 @@ const NORMAL = 1000
  * ```
  */
 export class ServerSocket implements Socket {
+  readonly raw: NetSocket
   readonly #line: Line
   readonly #inbox: Inbox
   #state: 'new' | 'open' | 'closing' | 'closed' = 'new'
@@ -110,6 +114,7 @@ export class ServerSocket implements Socket {
 
   constructor(line: Line) {
     this.#line = line
+    this.raw = line.raw
     this.#inbox = new Inbox(this)
   }
 
@@ -131,11 +136,7 @@ export class ServerSocket implements Socket {
   }
 
   get buffered(): number {
-    return this.#line.raw.writableLength
-  }
-
-  get raw(): NetSocket {
-    return this.#line.raw
+    return this.raw.writableLength
   }
 
   get isPaused(): boolean {
@@ -145,9 +146,9 @@ export class ServerSocket implements Socket {
   send(data: string | ArrayBufferView | ArrayBuffer): Promise<boolean> {
     checkData(data)
     const ws = this.#open()
-    if (!ws || this.#state !== 'open' || ws.readyState !== ws.OPEN) return NO
+    if (!ws || this.#state !== 'open' || ws.readyState !== OPEN) return NO
     ws.send(data)
-    if (!this.#line.raw.writableNeedDrain) return YES
+    if (!this.raw.writableNeedDrain) return YES
     return (this.#drained ??= this.#untilDrained()).promise
   }
 
@@ -248,7 +249,7 @@ export class ServerSocket implements Socket {
 
   /** A message has come. */
   take(data: RawData, isBinary: boolean): void {
-    this.#inbox.push(isBinary ? bytesOf(data) : String(data))
+    this.#inbox.push(isBinary ? bytesOf(data) : (data as Buffer).toString())
   }
 
   /** The client has broken the protocol; `ws` has closed it with the code of that already. */
@@ -298,7 +299,7 @@ export class ServerSocket implements Socket {
   }
 
   #untilDrained(): PromiseWithResolvers<boolean> {
-    this.#line.raw.once('drain', () => this.#settleDrained(true))
+    this.raw.once('drain', () => this.#settleDrained(true))
     return Promise.withResolvers()
   }
 
