@@ -12,6 +12,7 @@ import type { Connection } from './connections.ts'
 import { Drain, type DrainLimits } from './drain.ts'
 import type { Exchange } from './exchange.ts'
 import { handle, type Handler } from './handling.ts'
+import { becomesForeign } from './foreign-socket.ts'
 import type { Goodbye } from './goodbyes.ts'
 import { Health, type HealthOptions } from './health.ts'
 import {
@@ -34,6 +35,8 @@ export interface HttpServerOptions {
    * becomes a 500 if no head was sent, otherwise the end of the connection; and an event `request.failed`.
    */
   handler(request: IncomingMessage, response: ServerResponse, exchange: Exchange): unknown
+  /** Takes the requests for a WebSocket of an app that speaks it by itself. Absent: they are handled like any other request. */
+  upgrade?: ((request: IncomingMessage, socket: Socket, head: Buffer) => void) | undefined
   /** Probes that are answered before the handler, and not counted as served. */
   health?: HealthOptions | undefined
   /** What connections are encrypted with. Absent: they are not. */
@@ -93,7 +96,8 @@ export class HttpServer {
     this.#listener = new Listener({ acceptor: this.#acceptor, http1 }, traffic)
     limitServers({ acceptor: this.#acceptor, http2 }, limits)
     for (const server of new Set<NetServer | undefined>([this.#acceptor, http1, http2])) {
-      if (server) take(server, { traffic, limits, handler: takerOf(options) })
+      const { upgrade } = options
+      if (server) take(server, { traffic, limits, handler: takerOf(options), upgrade })
     }
   }
 
@@ -212,11 +216,15 @@ function serve(exchange: Exchange, handler: Handler): void {
   handle(exchange, handler)
 }
 
+interface Taking {
+  readonly traffic: Traffic
+  readonly limits: Limits
+  readonly handler: Answerer
+  readonly upgrade: HttpServerOptions['upgrade']
+}
+
 /** Takes what one of the servers emits. */
-function take(
-  server: NetServer,
-  { traffic, limits, handler }: { traffic: Traffic; limits: Limits; handler: Answerer },
-): void {
+function take(server: NetServer, { traffic, limits, handler, upgrade }: Taking): void {
   // Node asks whether to answer `Expect` only when somebody listens; and makes requests of streams only then
   for (const event of ['checkContinue', 'checkExpectation']) server.on(event, ignore)
   const isHttp2 = 'updateSettings' in server
@@ -231,7 +239,11 @@ function take(
       if (event === 'checkExpectation') handle(exchange, refuseExpectation)
       else handler(event === 'checkContinue' ? continued(exchange) : exchange)
     },
-    upgrade: (connection, request, head) => handler(offerUpgrade(connection, request, head)),
+    upgrade(connection, request, head) {
+      if (!upgrade) return handler(offerUpgrade(connection, request, head))
+      becomesForeign(connection, request)
+      upgrade(request, connection.socket, head)
+    },
     other(event, args, emit) {
       if (event === 'timeout' && isHttp2) {
         endIdle(args[0] as ServerHttp2Session, limits.keepAlive)

@@ -3,6 +3,7 @@ import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Server, Socket } from 'node:net'
 import { connectionOf, type Connection } from './connections.ts'
 import { Exchange } from './exchange.ts'
+import { becomesForeign } from './foreign-socket.ts'
 import { endSession, goAway, sessionOf, streamOf } from './http2.ts'
 import { innerSocket } from './internals.ts'
 import { markFollowed, markLast } from './last.ts'
@@ -63,7 +64,7 @@ export function takeOver(server: Server, traffic: Traffic, takes: Takes): void {
         takes.upgrade(connection, request, third as Buffer)
         return true
       }
-      if (connection) follows(connection, request)
+      if (connection) becomesForeign(connection, request)
     } else return takes.other(event, [first, second, third], emit)
     return emit(event, first, second, third)
   }
@@ -210,12 +211,6 @@ function mayUpgrade({ open, socket, traffic: { stage } }: Connection): boolean {
   if (open) socket.end(UNAVAILABLE)
   else socket.destroy()
   return false
-}
-
-/** It becomes something that only its own listeners know. */
-function follows(connection: Connection, { method = '', url = '' }: IncomingMessage): void {
-  const since = connection.traffic.world.now()
-  connection.upgraded = { method, path: url.split('?', 1)[0]!, since }
 }
 
 function ignore(): void {}

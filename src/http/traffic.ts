@@ -201,8 +201,12 @@ function closed(socket: Socket): void {
 }
 
 function waitingOn(connection: Connection, between: ReadonlySet<Socket>): Waiting[] {
-  const { exchanges, traffic, socket, since } = connection
+  const { exchanges, traffic, socket, since, upgraded } = connection
   if (exchanges.length > 0) return exchanges.map(waitingFor)
+  if (upgraded && connection.state !== 'gone') {
+    const what = `${upgraded.method} ${upgraded.path}`
+    return [{ kind: 'socket', what, age: traffic.world.now() - upgraded.since }]
+  }
   if (traffic.stage === 'serving' || connection.state === 'gone') return []
   const what = `${socket.remoteAddress ?? 'a client'} (${connection.phase(between)})`
   return [{ kind: 'connection', what, age: traffic.world.now() - since }]

@@ -1,11 +1,18 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, Server as HttpServer, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { describe, StewardError } from '../base/errors.ts'
 import type { Exchange } from '../http/exchange.ts'
 import { streamOf } from '../http/http2.ts'
 import type { Plan } from '../scope/graph.ts'
 import type { Resources } from '../scope/resource.ts'
 import type { FetchTransport } from './fetches.ts'
-import { isFetchApp, type FetchApp, type NodeListener, type ServedApp } from './service.ts'
+import {
+  isFetchApp,
+  isServerApp,
+  type FetchApp,
+  type NodeListener,
+  type ServedApp,
+} from './service.ts'
 import { answerError, answerOf, isResponse } from './thrown.ts'
 import { PlanFor, Visit, type Host } from './visit.ts'
 
@@ -33,6 +40,8 @@ export function runningIn(env: unknown): object | undefined {
 export interface Answering {
   overHttp(request: IncomingMessage, response: ServerResponse, exchange: Exchange): unknown
   byFetch(request: Request, transport: FetchTransport): Promise<Response>
+  /** Takes a request for a WebSocket, where the app speaks that by itself. */
+  readonly upgrade?: (request: IncomingMessage, socket: Socket, head: Buffer) => void
 }
 
 /** Puts an app to work in a running service. Loads the adapter for fetch apps only where there is one. */
@@ -43,6 +52,7 @@ export async function answeringWith(
 ): Promise<Answering> {
   const first = every && new PlanFor(every)
   if (app === undefined) return nothingToServe
+  if (isServerApp(app)) return serverAnswers(app, host, first)
   if (!isFetchApp(app)) return { overHttp: listenerAnswers(app, host, first), byFetch: cannotFetch }
   const { getRequestListener } = await import('@hono/node-server')
   const answer = fetchAnswers(app, first)
@@ -63,6 +73,17 @@ export async function answeringWith(
     byFetch: async (request, transport) =>
       answer(new Visit(host, transport, request), request, envOf(host)),
   }
+}
+
+/** The listeners of a server that does not listen itself. It hears no more of a request than they do. */
+function serverAnswers(app: HttpServer, host: Host, first: PlanFor | undefined): Answering {
+  const listener: NodeListener = (request, response) => void app.emit('request', request, response)
+  const overHttp = listenerAnswers(listener, host, first)
+  if (app.listenerCount('upgrade') === 0) return { overHttp, byFetch: cannotFetch }
+  const upgrade: Answering['upgrade'] = (request, socket, head) => {
+    app.emit('upgrade', request, socket, head)
+  }
+  return { overHttp, byFetch: cannotFetch, upgrade }
 }
 
 /** What could not be made a `Request` of: its target or its `Host` is no URL. The app has not seen it. */

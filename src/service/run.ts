@@ -254,6 +254,7 @@ export class ServiceRun implements Running {
     const http = new HttpServer({
       ...this.#settings.http,
       handler: this.#answering!.overHttp,
+      upgrade: this.#answering!.upgrade,
       health: probes === false ? undefined : healthOf(this, probes),
       emit,
       world: this.#world,

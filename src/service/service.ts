@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { Server } from 'node:net'
 import { milliseconds, type Duration } from '../base/deadline.ts'
 import { describe, StewardError } from '../base/errors.ts'
@@ -21,12 +21,12 @@ export interface FetchApp {
 /** A Node listener: a bare function is always one. Express apps are, too. */
 export type NodeListener = (request: IncomingMessage, response: ServerResponse) => unknown
 
-/** What a service can serve. */
-export type ServedApp = FetchApp | NodeListener
+/** What a service can serve. A server of `node:http` is one that does not listen: its listeners answer requests, and take upgrades. */
+export type ServedApp = FetchApp | NodeListener | HttpServer
 
 /** What `service` takes. Each hook is one function or several. */
 export interface ServiceOptions<Held extends Resources, Every extends Resources> {
-  /** What answers requests: Hono, `{ fetch }`, a `(req, res)` listener, or an app resource that gives one of these. */
+  /** What answers requests: Hono, `{ fetch }`, a `(req, res)` listener, a server of `node:http` that does not listen, or an app resource that gives one of these. */
   app?: ServedApp | Resource<ServedApp, 'app'>
   /** Opened at start even where no route injects them, and handed to the hooks. */
   resources?: Held & Fitting<Held, 'app', never, 'a service'>
@@ -137,7 +137,12 @@ export function serviceOf(given: unknown): ServiceDefinition {
 
 /** Can it be served: is it a function, or does it have a `fetch`? */
 export function isApp(app: unknown): app is ServedApp {
-  return (typeof app === 'function' && !isClass(app)) || isFetchApp(app)
+  return (typeof app === 'function' && !isClass(app)) || isFetchApp(app) || isServerApp(app)
+}
+
+/** A server whose listeners are the app: `createServer(listener)`, with a `WebSocketServer` of its own on it perhaps. */
+export function isServerApp(app: unknown): app is HttpServer {
+  return app instanceof HttpServer && !app.listening && app.listenerCount('request') > 0
 }
 
 /** An app in web terms is an object with `fetch`; a bare function never is one. */
@@ -169,7 +174,7 @@ function adviceOn(found: unknown): string {
   if (definitionOf(found)) return 'it is a resource, give service({ app }) with it as the app'
   if (typeof callback === 'function') return 'give its listener, app.callback()'
   if (found instanceof Server) {
-    return 'it is a server, give the (req, res) listener that it was made with'
+    return 'it is a server that listens already, has no listener, or is not one of node:http, give the (req, res) listener that it was made with'
   }
   return 'give a service(…), an object with fetch such as a Hono app, or a (req, res) listener'
 }
