@@ -132,9 +132,9 @@ export class WorkerLink {
   /** Where others serve on, a connection is kept as long as it was promised, and nobody has to look away. */
   #mannerOf(kind: StopKind): StopManner {
     if (kind === 'stop') return {}
+    const manner = { drainDelay: 0, staysReady: true, restarts: true }
     // Somebody waits: with every connection that is kept, clients wait as well
-    if (kind === 'handover') return { idle: SHORT_IDLE, drainDelay: 0, staysReady: true, restarts: true }
-    return { idle: this.#keepAlive, drainDelay: 0, staysReady: true, restarts: true }
+    return { ...manner, idle: kind === 'handover' ? SHORT_IDLE : this.#keepAlive }
   }
 
   /** The supervisor is gone: nobody would start another one, the port must become free, and what it has spawned must end. */
