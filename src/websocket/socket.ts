@@ -79,6 +79,8 @@ const PATIENCE = 5_000
 /** The `readyState` of `ws` in which it sends. */
 const OPEN = 1
 
+const TEXT = { binary: false }
+
 const YES: Promise<boolean> = Promise.resolve(true)
 const NO: Promise<boolean> = Promise.resolve(false)
 
@@ -147,7 +149,9 @@ export class ServerSocket implements Socket {
     checkData(data)
     const ws = this.#open()
     if (!ws || this.#state !== 'open' || ws.readyState !== OPEN) return NO
-    ws.send(data)
+    // Bytes go out with the head of their frame; a string would be encoded by itself, and costs a tenth more
+    if (typeof data === 'string') ws.send(Buffer.from(data), TEXT)
+    else ws.send(data)
     if (!this.raw.writableNeedDrain) return YES
     return (this.#drained ??= this.#untilDrained()).promise
   }
