@@ -19,8 +19,10 @@ export function refusalOf({ transport }: Visit, handshake: Handshake): Refusal |
   if (transport instanceof Exchange && isOffered(transport)) {
     return handshake.refusal(transport.request)
   }
-  const headers = { Upgrade: 'websocket', Connection: 'Upgrade' }
-  return { status: 426, why: 'this path speaks WebSocket', headers }
+  // HTTP/2 has no such headers (RFC 9113 §8.2.2)
+  const isHttp2 = transport instanceof Exchange && transport.connection.session !== undefined
+  const headers = isHttp2 ? {} : { Upgrade: 'websocket', Connection: 'Upgrade' }
+  return { status: 426, why: 'this path speaks WebSocket, over HTTP/1.1', headers }
 }
 
 /** The WebSocket of a request that nothing stands in the way of. Its handshake is performed at its first use, or by `accept`. */

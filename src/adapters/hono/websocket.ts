@@ -217,7 +217,11 @@ export async function injectSocket(
 /** Without a connection there is no WebSocket: `app.request` in a test. @throws `ERR_NO_SERVICE` */
 function notServed(c: Context): Refusal {
   if (!runningIn(c.env)) throw noService('serve it, and connect to running.url')
-  return { status: 426, why: 'this path speaks WebSocket', headers: { Upgrade: 'websocket' } }
+  return {
+    status: 426,
+    why: 'this path speaks WebSocket, over HTTP/1.1',
+    headers: { Upgrade: 'websocket' },
+  }
 }
 
 /** What is said to a request that does not become a WebSocket. */
