@@ -211,8 +211,9 @@ export class ServerSocket implements Socket {
 
   /** The time of the stop is over. */
   cut(): void {
-    if (this.#state === 'open') this.#end(this.#line.farewell ?? GONE, true)
-    if (this.#state === 'closing') this.#lose()
+    // Its connection is half-closed behind that: destroyed, it might be reset before the Close frame has left
+    if (this.#state === 'open') this.#end(this.#line.farewell ?? AWAY, true)
+    else if (this.#state === 'closing') this.#lose()
   }
 
   /** For its inbox: holds the client back. */
@@ -282,8 +283,6 @@ export class ServerSocket implements Socket {
   }
 
   #lose(): void {
-    if (this.#wasTold) this.#line.parted('lost')
-    this.#wasTold = false
     this.#ws?.terminate()
   }
 
@@ -294,6 +293,7 @@ export class ServerSocket implements Socket {
 
   /** The connection is over. */
   over(closed: Closed): void {
+    if (this.#wasTold && closed.code === GONE.code) this.#line.parted('lost')
     this.#state = 'closed'
     this.#closed = closed
     this.#release?.()
@@ -331,6 +331,7 @@ function onClose(this: WebSocket, code: number, reason: Buffer): void {
   ;(this as Carrier)[SOCKET]!.over({ code, reason: reason.toString() })
 }
 
+const AWAY: Closed = { code: 1001, reason: '' }
 const GONE: Closed = { code: 1006, reason: '' }
 
 /** `ws` gives a Buffer, since nothing else was asked for. */
