@@ -1,5 +1,4 @@
 import type { Socket as NetSocket } from 'node:net'
-import type { WebSocket } from 'ws'
 import { StewardError } from '../base/errors.ts'
 import type { World } from '../base/world.ts'
 import { Exchange } from '../http/exchange.ts'
@@ -12,6 +11,7 @@ import type { Handshake, Refusal } from '../websocket/handshake.ts'
 import type { BadMessage } from '../websocket/message.ts'
 import type { Pulse } from '../websocket/pulse.ts'
 import { ServerSocket, type Closed, type Line } from '../websocket/socket.ts'
+import type { Ws } from '../websocket/ws.ts'
 import type { Visit } from './visit.ts'
 
 /** What stands in the way of a WebSocket; `undefined`: nothing. */
@@ -128,7 +128,7 @@ class VisitLine implements Line {
     return stage === 'serving' ? undefined : goodbye
   }
 
-  accept(): WebSocket | undefined {
+  accept(): Ws | undefined {
     const taken = takeUpgrade(this.#exchange)
     if (!taken) return undefined
     return this.#handshake.accept(this.#exchange.request, taken)

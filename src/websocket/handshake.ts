@@ -1,9 +1,10 @@
 import type { IncomingMessage } from 'node:http'
-import { WebSocketServer, type WebSocket } from 'ws'
+import { WebSocketServer } from 'ws'
 import { milliseconds, type Duration } from '../base/deadline.ts'
 import { describe, StewardError } from '../base/errors.ts'
 import type { World } from '../base/world.ts'
 import { Pulse, type PulseLimits } from './pulse.ts'
+import type { Ws } from './ws.ts'
 
 /** How the WebSockets of a route are opened and kept. */
 export interface WebSocketOptions {
@@ -78,9 +79,9 @@ export class Handshake {
   accept(
     request: IncomingMessage,
     { socket, head }: { socket: IncomingMessage['socket']; head: Buffer },
-  ): WebSocket | undefined {
-    let accepted: WebSocket | undefined
-    this.#server.handleUpgrade(request, socket, head, (one) => (accepted = one))
+  ): Ws | undefined {
+    let accepted: Ws | undefined
+    this.#server.handleUpgrade(request, socket, head, (one) => (accepted = one as Ws))
     return accepted
   }
 

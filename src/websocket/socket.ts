@@ -1,12 +1,12 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { Socket as NetSocket } from 'node:net'
-import type { RawData, WebSocket } from 'ws'
 import { describe, StewardError } from '../base/errors.ts'
 import type { Release, World } from '../base/world.ts'
 import { Inbox, type Message } from './inbox.ts'
 import { checkClosing } from './closing.ts'
 import { badFrame, BadMessage, read } from './message.ts'
 import type { Pulse } from './pulse.ts'
+import type { Ws } from './ws.ts'
 
 /** What a WebSocket was closed with. 1006: it was not closed, its connection has gone. */
 export interface Closed {
@@ -64,7 +64,7 @@ export interface Line {
   /** What is said at the end while the service stops; `undefined` while it does not. */
   readonly farewell: Closed | undefined
   /** Performs the handshake. `undefined` when the client has gone meanwhile. */
-  accept(): WebSocket | undefined
+  accept(): Ws | undefined
   /** The handshake is over: from now on the socket may hear that the service stops. */
   accepted(): void
   /** The client has sent what cannot be taken. */
@@ -101,7 +101,7 @@ export class ServerSocket implements Socket {
   readonly #line: Line
   readonly #inbox: Inbox
   #state: 'new' | 'open' | 'closing' | 'closed' = 'new'
-  #ws: WebSocket | undefined
+  #ws: Ws | undefined
   #closed: Closed | undefined
   /** Has anybody begun to read? */
   #isRead = false
@@ -234,7 +234,7 @@ export class ServerSocket implements Socket {
     this.#ws?.terminate()
   }
 
-  #open(): WebSocket | undefined {
+  #open(): Ws | undefined {
     if (this.#state !== 'new') return this.#ws
     this.#state = 'open'
     const ws = this.#line.accept()
@@ -243,18 +243,20 @@ export class ServerSocket implements Socket {
     return ws
   }
 
-  #follow(ws: WebSocket): void {
+  #follow(ws: Ws): void {
     this.#ws = ws
     // Listeners of its own would weigh as much as the rest of it
     ;(ws as Carrier)[SOCKET] = this
-    ws.on('message', onMessage).on('error', onError).on('close', onClose)
+    ws.on('message', onMessage)
+    ws.on('error', onError)
+    ws.on('close', onClose)
     this.#line.pulse.watch(this)
     this.#line.accepted()
   }
 
   /** A message has come. */
-  take(data: RawData, isBinary: boolean): void {
-    this.#inbox.push(isBinary ? bytesOf(data) : (data as Buffer).toString())
+  take(data: Buffer, isBinary: boolean): void {
+    this.#inbox.push(isBinary ? data : data.toString())
   }
 
   /** The client has broken the protocol; `ws` has closed it with the code of that already. */
@@ -319,25 +321,20 @@ interface Carrier {
   [SOCKET]?: ServerSocket
 }
 
-function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
+function onMessage(this: Ws, data: Buffer, isBinary: boolean): void {
   ;(this as Carrier)[SOCKET]!.take(data, isBinary)
 }
 
-function onError(this: WebSocket, error: Error): void {
+function onError(this: Ws, error: Error): void {
   ;(this as Carrier)[SOCKET]!.broken(error)
 }
 
-function onClose(this: WebSocket, code: number, reason: Buffer): void {
+function onClose(this: Ws, code: number, reason: Buffer): void {
   ;(this as Carrier)[SOCKET]!.over({ code, reason: reason.toString() })
 }
 
 const AWAY: Closed = { code: 1001, reason: '' }
 const GONE: Closed = { code: 1006, reason: '' }
-
-/** `ws` gives a Buffer, since nothing else was asked for. */
-function bytesOf(data: RawData): Uint8Array {
-  return data as Buffer
-}
 
 function checkData(data: unknown): void {
   if (typeof data === 'string' || ArrayBuffer.isView(data) || data instanceof ArrayBuffer) return
