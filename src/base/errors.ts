@@ -4,6 +4,7 @@
  */
 export type ErrorCode =
   | 'ERR_APP_NOT_USABLE'
+  | 'ERR_BAD_MESSAGE'
   | 'ERR_BAD_OPTION'
   | 'ERR_BAD_REQUEST'
   | 'ERR_CAPTIVE'

@@ -13,6 +13,7 @@ import {
 } from '../supervisor/messages.ts' // oxfmt-ignore
 import { openInspector } from './inspection.ts'
 import type { Role } from './screen.ts'
+import { rooms } from '../websocket/rooms.ts'
 import { Vitals } from './vitals.ts'
 
 /** How long an idle connection was promised to be kept, where nothing else was said, in milliseconds. */
@@ -141,6 +142,9 @@ export class WorkerLink implements AsWorker {
       this.#silence = realWorld.timer(this.place.beat!, beat, 'idle')
     }
     beat()
+    // One of them says it for all, and a single worker is the first
+    const { errand, slot } = this.place
+    if (errand === undefined && slot === 1 && run.app.graph.find(rooms)) tellOfRooms(run)
   }
 
   /** Tells why there is nothing to run. */
@@ -176,9 +180,9 @@ export class WorkerLink implements AsWorker {
   /** Where others serve on, a connection is kept as long as it was promised, and nobody has to look away. */
   #mannerOf(kind: StopKind): StopManner {
     if (kind === 'stop') return { company: this.#company }
+    const manner = { drainDelay: 0, staysReady: true, restarts: true }
     // Somebody waits: with every connection that is kept, clients wait as well
-    if (kind === 'handover') return { idle: SHORT_IDLE, drainDelay: 0, staysReady: true }
-    return { idle: this.#keepAlive, drainDelay: 0, staysReady: true }
+    return { ...manner, idle: kind === 'handover' ? SHORT_IDLE : this.#keepAlive }
   }
 
   /** Who is there to accept when all workers stop. */
@@ -205,4 +209,10 @@ export class WorkerLink implements AsWorker {
     // The supervisor may have died meanwhile; then `disconnect` comes
     if (process.connected) process.send?.(message, undefined, undefined, () => {})
   }
+}
+
+function tellOfRooms({ emit }: ServiceRun): void {
+  const message =
+    'Rooms reach the clients of one worker only, and there are several: pass on what is broadcast by way of a database or a broker, or serve with one'
+  emit({ type: 'warning', message })
 }

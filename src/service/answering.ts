@@ -1,4 +1,5 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { describe, StewardError } from '../base/errors.ts'
 import type { Exchange } from '../http/exchange.ts'
 import type { Plan } from '../scope/graph.ts'
@@ -38,8 +39,8 @@ export function runningIn(env: unknown): object | undefined {
 export interface Answering {
   overHttp(request: IncomingMessage, response: ServerResponse, exchange: Exchange): unknown
   byFetch(request: Request, transport: FetchTransport): Promise<Response>
-  /** Hands upgrades that come to our server on to the framework's own, where somebody takes them there. */
-  upgrades?(server: Server): void
+  /** Takes a request for a WebSocket, where the app speaks that by itself. */
+  readonly upgrade?: (request: IncomingMessage, socket: Socket, head: Buffer) => void
 }
 
 /** Puts an app to work in a running service. Loads the adapter for fetch apps only where there is one. */
@@ -51,11 +52,7 @@ export async function answeringWith(
   const first = every && new PlanFor(every)
   if (adopted === undefined) return nothingToServe
   const { app, server } = adopted
-  if (!isFetchApp(app)) {
-    if (server) runners.set(server, host)
-    const upgrades = (ours: Server): void => handUpgradesOn(ours, server)
-    return { overHttp: listenerAnswers(app, host, first), byFetch: cannotFetch, upgrades }
-  }
+  if (!isFetchApp(app)) return listenerAnswering(app, { host, server, first })
   const { getRequestListener } = await import('@hono/node-server')
   const answer = fetchAnswers(app, first)
   const listener = getRequestListener(
@@ -88,10 +85,19 @@ export function runningAt(server: Server): Host | undefined {
   return runners.get(server)
 }
 
-function handUpgradesOn(ours: Server, theirs: Server | undefined): void {
-  // Node asks for a listener, or answers an upgrade like any request
-  if (!theirs || theirs.listenerCount('upgrade') === 0) return
-  ours.on('upgrade', (...upgrade) => theirs.emit('upgrade', ...upgrade))
+interface Listening {
+  readonly host: Host
+  /** Absent: whoever answers takes no upgrades. */
+  readonly server: Server | undefined
+  readonly first: PlanFor | undefined
+}
+
+/** A server that does not listen itself hears no more of an upgrade than those who listen to it. */
+function listenerAnswering(app: NodeListener, { host, server, first }: Listening): Answering {
+  if (server) runners.set(server, host)
+  const answering = { overHttp: listenerAnswers(app, host, first), byFetch: cannotFetch }
+  if (!server || server.listenerCount('upgrade') === 0) return answering
+  return { ...answering, upgrade: (...upgrade) => void server.emit('upgrade', ...upgrade) }
 }
 
 type FetchAnswer = (visit: Visit, request: Request, env: object) => Response | Promise<Response>

@@ -4,6 +4,8 @@ import { StewardError } from '../base/errors.ts'
 import type { Emit, Served, Waiting } from '../base/events.ts'
 import type { World } from '../base/world.ts'
 import type { DrainLimits } from '../http/drain.ts'
+import type { Speaker } from '../http/connections.ts'
+import { GOING_AWAY } from '../http/goodbyes.ts'
 import type { Ended, WhenOver } from '../http/exchange.ts'
 import type { Transport } from './visit.ts'
 
@@ -41,6 +43,7 @@ export class Fetches {
 
   /** Waits until all are over; then their signals, then no longer. */
   async drain(limits: DrainLimits): Promise<void> {
+    for (const { speaker } of this.#open) speaker?.goodbye(GOING_AWAY, 0)
     const empty = this.#empty()
     const forced = new Promise<void>((resolve) =>
       limits.force.addEventListener('abort', () => resolve(), { once: true }),
@@ -136,6 +139,8 @@ export class FetchTransport implements Transport {
 
   /** Nobody answers in the place of a `fetch` handler; for those who commit, as over HTTP. */
   committing = false
+
+  speaker: Speaker | undefined = undefined
 
   get refused(): StewardError | undefined {
     return this.#refused

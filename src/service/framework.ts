@@ -6,7 +6,7 @@ import type { BoundHook } from './hooks.ts'
 import { hasTold, injectedBy, injectedInto } from './injected.ts'
 import { openNest } from './nest.ts'
 import {
-  isFastifyApp, isKoaApp, isNestApp, type FastifyApp, type FetchApp, type NodeListener, type ServedApp,
+  isFastifyApp, isKoaApp, isNestApp, isServerApp, type FastifyApp, type FetchApp, type NodeListener, type ServedApp,
 } from './service.ts' // oxfmt-ignore
 
 /** An app as a service runs it, whatever framework it was made with. */
@@ -15,7 +15,7 @@ export interface Adopted {
   readonly app: FetchApp | NodeListener
   /** What its routes inject, as far as that can be seen. */
   readonly injected: readonly Resources[]
-  /** The framework's own server, which never listens: whoever takes upgrades has told that one. */
+  /** The app's or its framework's own server, which never listens: whoever takes upgrades listens to that one. */
   readonly server?: Server | undefined
   /** What to do where a resource was found too late, if its routes could not be looked at. */
   readonly advice?: string | undefined
@@ -25,8 +25,13 @@ export interface Adopted {
 
 /** An app without a life of its own, as a service runs it. */
 export function adopt(served: ServedApp): Adopted {
+  const injected = injectedBy(served)
+  if (isServerApp(served)) {
+    const app: NodeListener = (request, response) => void served.emit('request', request, response)
+    return { app, injected, server: served }
+  }
   const app = isKoaApp(served) ? served.callback() : (served as FetchApp | NodeListener)
-  return { app, injected: injectedBy(served) }
+  return { app, injected }
 }
 
 /**

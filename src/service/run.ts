@@ -15,7 +15,9 @@ import { healthOf } from './probes.ts'
 import type { Running, ServiceState } from './running.ts'
 import type { RunSettings, StopManner } from './settings.ts'
 import type { ServiceDefinition } from './service.ts'
-import { divide, reserveOf, runAll, stopInStages, stoppingError, tellWaiting } from './stages.ts'
+import {
+  divide, goodbyeOf, NO_TIME, reserveOf, runAll, stopInStages, stoppingError, tellWaiting,
+} from './stages.ts' // oxfmt-ignore
 import type { StopReport, Traffic } from './stages.ts'
 import { settleRest } from './settling.ts'
 import {
@@ -252,15 +254,10 @@ export class ServiceRun implements Running {
 
   async #listen(bindings: readonly Binding[]): Promise<void> {
     const { probes } = this.#settings
-    const { emit } = this.#events
-    const http = new HttpServer({
-      ...this.#settings.http,
-      handler: this.#answering!.overHttp,
-      health: probes === false ? undefined : healthOf(this, probes),
-      emit,
-      world: this.#world,
-    })
-    this.#answering!.upgrades?.(http.server)
+    const [{ emit }, world] = [this.#events, this.#world]
+    const { overHttp: handler, upgrade } = this.#answering!
+    const health = probes === false ? undefined : healthOf(this, probes)
+    const http = new HttpServer({ ...this.#settings.http, handler, upgrade, health, emit, world })
     await http.listen(...bindings)
     this.#http = http
     for (const url of http.urls) emit({ type: 'service.listening', url })
@@ -364,7 +361,7 @@ export class ServiceRun implements Running {
 
   #traffic(): Traffic {
     return {
-      stopping: () => this.#http?.stopping(),
+      stopping: () => this.#http?.stopping(goodbyeOf(this.#definition, this.#manner)),
       lastArrival: () => this.#http?.lastArrival ?? 0,
       drain: async (limits) => {
         const work = drainWork(this.#workshop(), limits.cleanup)
@@ -399,5 +396,3 @@ export class ServiceRun implements Running {
     return report
   }
 }
-
-const NO_TIME = { stopping: 0, draining: 0, closing: 0 }

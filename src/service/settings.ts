@@ -31,6 +31,10 @@ export interface StopManner {
   drainDelay?: number | undefined
   /** Who else accepts on the same sockets. Absent: nobody, or for a worker those who stay. */
   company?: Company | undefined
+  /** The same service goes on elsewhere, or soon again: clients of upgraded connections may come back at once. */
+  restarts?: boolean | undefined
+  /** They are told all at once, in the place of one after the other: in development nobody minds. */
+  atOnce?: boolean | undefined
   /** Readiness is the service's: it does not turn when one of its workers leaves. */
   staysReady?: boolean | undefined
 }

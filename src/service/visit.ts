@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Emit } from '../base/events.ts'
 import { describe, StewardError } from '../base/errors.ts'
+import type { Speaker } from '../http/connections.ts'
 import type { Ended, WhenOver } from '../http/exchange.ts'
 import type { App } from '../scope/app.ts'
 import { pathTo, type Plan } from '../scope/graph.ts'
@@ -24,6 +25,8 @@ export interface Transport {
   readonly refused: StewardError | undefined
   /** Set when what the handler has answered is being committed: until its head has left, the answer is kept at T2. */
   committing: boolean
+  /** Who speaks in its answer, and can end that when the service stops. */
+  speaker: Speaker | undefined
   waitUntil(work: Promise<unknown>): void
   whenOver(close: WhenOver): void
   /** It did not go well, though it may be answered. The first error counts. */
@@ -61,7 +64,9 @@ export class Visit {
   ctx: unknown = undefined
   /** What has the path parameters of the route, where that is not Hono's context: set by the framework's door. */
   routed: Routed | undefined = undefined
-  readonly #source: IncomingMessage | Request
+  /** For the built-in resource `socket`: set by a door where the request becomes one. */
+  socket: unknown = undefined
+  #source: IncomingMessage | Request
   #scope: Scope | undefined = undefined
   #handler: Scope | undefined = undefined
   #info: RequestInfo | undefined = undefined
@@ -80,6 +85,12 @@ export class Visit {
   /** For the built-in resource `request`. */
   get request(): RequestInfo {
     return (this.#info ??= requestInfoOf(this.#source, this))
+  }
+
+  /** Nobody will ask for the request any more, nor for the framework's context of it. */
+  forgetRequest(): void {
+    this.context = undefined
+    this.#source = NOTHING
   }
 
   /** For the built-in resource `signal`. */
@@ -200,6 +211,9 @@ export class Visit {
     }
   }
 }
+
+/** In the place of a request that was forgotten. */
+const NOTHING = { rawHeaders: [], headers: {}, socket: {} } as unknown as IncomingMessage
 
 /** How a scope ended, from what became of the request: *ok* is nothing thrown and a status below 400 (R11). */
 function endingOf({ failed, error, status }: Ended, context: FrameworkContext | undefined): Ending {
