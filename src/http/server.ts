@@ -166,7 +166,9 @@ export class HttpServer {
   get load(): Load {
     let underWay = 0
     let oldest = 0
-    for (const { age } of this.#traffic.exchanges()) {
+    for (const { age, connection } of this.#traffic.exchanges()) {
+      // Hours are nothing for a WebSocket: it is counted as the connection that it is
+      if (connection.upgraded) continue
       underWay++
       oldest = Math.max(oldest, age)
     }

@@ -80,9 +80,9 @@ export class Traffic {
   stopping(): void {
     if (this.stage !== 'serving') return
     this.stage = 'stopping'
-    for (const { session, exchanges } of this.connections) {
+    for (const { session, upgraded, exchanges } of this.connections) {
       // HTTP/2 has no such header: its clients hear of it by GOAWAY, when the drain begins
-      if (session) continue
+      if (session || upgraded) continue
       for (const { response } of exchanges) decideAtHead(response)
     }
   }

@@ -83,7 +83,10 @@ export function becomes(exchange: Exchange, speaker: Speaker): void {
  */
 export function forgetHttp(exchange: Exchange): void {
   const { method, url } = exchange.request
-  Object.assign(exchange, { request: { method, url, resume: ignore }, response: NO_RESPONSE })
+  Object.assign(exchange, {
+    request: { method, url, complete: true, resume: ignore },
+    response: NO_RESPONSE,
+  })
 }
 
 /** What an exchange asks of a response, of one that is gone. */
