@@ -1,6 +1,6 @@
 import { describe, StewardError } from '../base/errors.ts'
 import { definitionOf, type Resources } from '../scope/resource.ts'
-import type { ServiceDefinition } from './service.ts'
+import { isServerApp, type ServiceDefinition } from './service.ts'
 
 const INJECTED = Symbol.for('steward.injected')
 const TOLD = Symbol.for('steward.told')
@@ -35,9 +35,10 @@ export function wantedBy({ app, resources, everyRequest = {} }: ServiceDefinitio
 /**
  * What the routes of an app inject: those of Hono and its like, whose `routes` name each handler, through sub-apps with an
  * error handler of their own too; those of Express and Koa, through their routers; what a door has told of already; and a marked
- * listener itself. What cannot be seen opens at first use.
+ * listener itself, also as that of a server. What cannot be seen opens at first use.
  */
 export function injectedBy(app: unknown): Resources[] {
+  if (isServerApp(app)) return app.listeners('request').flatMap(injectedBy)
   const { server } = (app ?? {}) as { server?: unknown }
   const told = typeof server === 'object' && server !== null ? injectedInto(server) : []
   return [...[app, ...handlersOf(app)].flatMap(marksOf), ...told]

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createServer } from 'node:http'
 import { describe, it } from 'node:test'
 import type express from 'express'
 import type { Express } from 'express'
@@ -180,12 +181,15 @@ function addAppTests(make: typeof express): void {
       '/',
       inject({ three: three! }, () => {}),
     )
-    await using asking = await listening(app)
-    assert.deepEqual(opened.toSorted(), ['one', 'three', 'two'])
-    assert.deepEqual(
-      asking.events.filter(({ type }) => type === 'warning'),
-      [],
-    )
+    for (const served of [app, createServer(app)]) {
+      opened.length = 0
+      await using asking = await listening(served)
+      assert.deepEqual(opened.toSorted(), ['one', 'three', 'two'])
+      assert.deepEqual(
+        asking.events.filter(({ type }) => type === 'warning'),
+        [],
+      )
+    }
   })
 
   it('R11 refuses a file while a resource of the handler is open, and sends it without', async () => {

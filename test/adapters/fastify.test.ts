@@ -14,11 +14,12 @@ import { addScopeTests } from '../helpers/door-suite.ts'
 import { settled } from '../helpers/fake-world.ts'
 import { fastifyDoor, fastifyHookDoor } from '../helpers/fastify-door.ts'
 import { addBuiltinTests, addEveryRequestTests } from '../helpers/request-suite.ts'
-import { quietly } from '../helpers/services.ts'
+import { portOf, quietly } from '../helpers/services.ts'
 import { addStopTests } from '../helpers/stop-suite.ts'
 import { errorOf } from '../helpers/traced.ts'
 import { isOurs, overHttp } from '../helpers/way.ts'
 import { within } from '../helpers/within.ts'
+import { WsClient } from '../helpers/ws-client.ts'
 import { addWritingTests } from '../helpers/writing-suite.ts'
 
 for (const door of [fastifyDoor, fastifyHookDoor]) {
@@ -345,5 +346,26 @@ describe('a Fastify app in a service', () => {
     assert.equal(closed.count, 0)
     client.close()
     await within(2_000, closed.reached(1), 'the close')
+  })
+
+  it('W9 parts with the clients of its WebSocket plugin in order, before it closes anything', async () => {
+    const { resource: unit, closed } = watchedRequest()
+    const lines: string[] = []
+    const deps = inject({ unit })
+    const app = Fastify()
+    app.addHook('onClose', async () => void lines.push(`closed behind ${closed.count}`))
+    await app.register(websocket)
+    await app.register(steward)
+    app.get('/echo', { websocket: true, preHandler: deps }, (socket) => {
+      socket.on('message', (message: Buffer) => socket.send(message.toString()))
+    })
+    const running = await serve(service({ app, goodbye: { reason: 'back soon' } }), quietly)
+    using client = await WsClient.connect(portOf(running), '/echo')
+    client.ws.send('hello')
+    assert.equal(await client.next(), 'hello')
+    const { clean, served } = await running.stop()
+    assert.deepEqual(await client.end, { code: 1001, reason: 'back soon' })
+    assert.deepEqual([clean, served.sockets], [true, { told: 1, lost: 0 }])
+    assert.deepEqual(lines, ['closed behind 1'])
   })
 })
