@@ -136,6 +136,8 @@ export type ServiceEvent =
   | { type: 'roll.started'; generation: number; reason: string }
   | { type: 'roll.ended'; generation: number; took: number }
   | { type: 'roll.failed'; generation: number; took: number }
+  | { type: 'stub.ready'; pid: number; took: number }
+  | { type: 'stub.gone'; pid: number; age: number; cause: string }
   | { type: 'prepare.started'; pid: number }
   | { type: 'prepare.ended'; pid: number; took: number }
   | { type: 'prepare.failed'; pid: number; took: number; reason: string }

@@ -1,5 +1,6 @@
-import { styleText } from 'node:util'
+import { stripVTControlCharacters, styleText } from 'node:util'
 import { describeError, isStewardError, withoutSecrets, type ErrorCode } from '../base/errors.ts'
+import type { Failure } from '../supervisor/messages.ts'
 
 /** Wrong use: nothing was started, and starting again changes nothing. */
 const WRONG_USE = new Set<ErrorCode>([
@@ -26,6 +27,16 @@ export function printFatal(error: unknown, form: Form = formOf(process.stderr)):
   process.stderr.write(text)
 }
 
+/** How much of an error is handed on, in characters: one that quotes a whole file is cut. */
+const LONGEST = 8_000
+
+/** The same for whoever is not at the terminal. */
+export function failureOf(error: unknown): Failure {
+  const message = withoutSecrets(describeError(error))
+  const text = stripVTControlCharacters(fatalText(error, 'plain')).replace(/^steward: /, '')
+  return { message: message.slice(0, LONGEST), text: text.trimEnd().slice(0, LONGEST) }
+}
+
 function fatalLine(error: unknown): object {
   const code = isStewardError(error) ? error.code : undefined
   const message = withoutSecrets(describeError(error))
@@ -50,8 +61,30 @@ function stacksOf(error: unknown): string[] {
     : [error]
   return thrown.flatMap((one) => {
     if (isStewardError(one)) return one === error ? [] : [one.message, ...stacksOf(one).slice(0, 3)]
-    return one instanceof Error && one.stack ? [withoutSecrets(one.stack)] : []
+    return stacksWithCauses(one)
   })
+}
+
+/** How many causes lead on from an error at most: they may go in a circle. */
+const DEPTH = 5
+
+function stacksWithCauses(thrown: unknown, depth = DEPTH): string[] {
+  if (!(thrown instanceof Error) || !thrown.stack || depth === 0) return []
+  const own = withoutSecrets(ofUserCode(thrown.stack))
+  const [first, ...others] = stacksWithCauses(thrown.cause, depth - 1)
+  return first === undefined ? [own] : [own, `caused by ${first}`, ...others]
+}
+
+/** Where this command itself is, and what reads its arguments. */
+const OWN_FOLDERS = [new URL('.', import.meta.url).href, '/node_modules/commander/']
+
+/** A stack without its frames within Node, and within this command: they help nobody to find what is wrong. */
+export function ofUserCode(stack: string): string {
+  const lines = stack.split('\n')
+  const isOurs = (line: string): boolean =>
+    /^\s+at .*\(?node:(?:internal\/|diagnostics_channel)/.test(line) ||
+    OWN_FOLDERS.some((folder) => line.includes(folder))
+  return lines.filter((line) => !(/^\s+at /.test(line) && isOurs(line))).join('\n')
 }
 
 /** A reader of what is printed that goes away is no reason to stop. */

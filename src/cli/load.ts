@@ -47,7 +47,8 @@ function loadEnvironment(file: string): void {
   }
 }
 
-function find(module: string): string {
+/** The file of a module. @throws `ERR_MODULE_NOT_FOUND` */
+export function find(module: string): string {
   const file = resolve(module)
   const there = statSync(file, { throwIfNoEntry: false })
   if (there?.isFile()) return file

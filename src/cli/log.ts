@@ -39,6 +39,7 @@ function levelOf(event: ServiceEvent): Level {
     case 'process.held':
     case 'service.forced':
     case 'supervisor.forced':
+    case 'stub.ready':
       return 'warn'
     case 'request.failed':
       return blamesClient(event.error) ? 'info' : 'error'
@@ -53,6 +54,7 @@ function levelOf(event: ServiceEvent): Level {
     case 'prepare.failed':
       return 'error'
     case 'worker.gone':
+    case 'stub.gone':
       return event.cause === '' ? 'info' : 'error'
     case 'supervisor.closed':
     case 'settling.ended':

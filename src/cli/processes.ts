@@ -21,8 +21,10 @@ export function spawnWorker(place: WorkerPlace, { watchdog }: Threads): Child {
   const questions = FIRST + listen.length
   const inherited: WorkerPlace = { ...place, listen, questions }
   const { execArgv, env } = withoutInspector(process)
+  // What is loaded first belongs to the app
+  const first = place.stub ? [] : execArgv
   // Or Node would read an --env-file of ours by itself, wherever it stands
-  const child = spawn(process.execPath, [...execArgv, '--', program, ...args], {
+  const child = spawn(process.execPath, [...first, '--', program, ...args], {
     detached: true,
     stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...place.listen.map(({ fd }) => fd), 'pipe'],
     env: { ...env, [WORKER_VARIABLE]: JSON.stringify(inherited) },

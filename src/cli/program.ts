@@ -47,7 +47,7 @@ function addServe(command: Command): void {
       'serve a module: its default export is a service(…), or an app (Hono, { fetch }, a (req, res) listener)',
     )
     .argument('<module>', 'the file, in TypeScript or JavaScript')
-  addWorkers(addPlace(serve))
+  addReload(addWorkers(addPlace(serve)))
     .option('--graceful-timeout <time>', 'the whole time a stop may take (25s)', time)
     .option(
       '--drain-delay <time>',
@@ -109,6 +109,23 @@ function addPlace(serve: Command): Command {
     .option('--tls-cert <file>', 'serve TLS with this certificate (PEM, with its chain)')
     .option('--tls-key <file>', 'its private key (PEM)')
     .option('--tls-ca <file>', 'ask clients for certificates of these authorities (PEM)')
+}
+
+/** What is watched while its code is being developed. */
+function addReload(serve: Command): Command {
+  return serve
+    .option('--reload', 'for development: start anew whenever a file changes that was loaded')
+    .option(
+      '--reload-include <glob>',
+      'files to watch besides; may be given several times',
+      several,
+    )
+    .option('--reload-exclude <glob>', 'files not to watch; may be given several times', several)
+    .option(
+      '--reload-dir <folder>',
+      'where to look for them (the working directory); may be given several times',
+      several,
+    )
 }
 
 /** The processes, what is told about them, and how they are watched. */

@@ -2,6 +2,7 @@ import type { WriteStream } from 'node:tty'
 import { styleText } from 'node:util'
 import { blamesClient, describeError, isStewardError, withoutSecrets } from '../base/errors.ts'
 import type { OfWorker, Served, ServiceEvent, StageTimes, Waiting } from '../base/events.ts'
+import { ofUserCode } from './fatal.ts'
 
 type Style = Parameters<typeof styleText>[0]
 
@@ -28,11 +29,16 @@ const LIFE = new Set<ServiceEvent['type']>([
   'supervisor.listening', 'supervisor.stopping', 'supervisor.closed', 'supervisor.forced', 'worker.ready',
 ]) // oxfmt-ignore
 
+/** What a worker does not show while its code is being developed: a reload cuts, and is over in a moment. */
+const PART_OF_RELOADS = new Set<ServiceEvent['type']>([
+  'drain.waiting', 'request.cut', 'handler.abandoned', 'process.held',
+]) // oxfmt-ignore
+
 /**
- * What a process shows: the whole of a service; only its trouble, as one of several workers, of which it gives the number; or what happens
- * around a single worker, which shows the whole.
+ * What a process shows: the whole of a service; only its trouble, as one of several workers, of which it gives the number; what happens
+ * around a single worker, which shows the whole; or the reloads of a service, of which its workers leave the rest to it.
  */
-export type Role = 'whole' | 'around' | number
+export type Role = 'whole' | 'around' | 'reloading' | 'reloaded' | number
 
 /**
  * Shows a service on a terminal: what opens, where it is, what a stop waits for, and how it ended. Of several workers, each shows
@@ -44,6 +50,10 @@ export class Screen {
   readonly #urls: string[] = []
   #wasReady = false
   readonly #role: Role
+  /** Workers that were asked to stop. */
+  readonly #asked = new Set<number>()
+  /** Why it is being reloaded, or was last. */
+  #reason = ''
 
   constructor(module: string, output: WriteStream, role: Role) {
     this.#module = module
@@ -52,12 +62,12 @@ export class Screen {
   }
 
   readonly show = (event: ServiceEvent): void => {
-    if (typeof this.#role === 'number' && !isTrouble(event)) return
-    if (this.#role === 'around' && LIFE.has(event.type)) return
+    if (!isShownBy(this.#role, event)) return
     const lines =
       this.#ofLife(event) ??
       this.#ofParts(event) ??
       this.#ofTrouble(event) ??
+      this.#ofReload(event) ??
       this.#ofWorkers(event) ??
       this.#ofSupervisor(event) ??
       []
@@ -181,6 +191,37 @@ export class Screen {
     }
   }
 
+  /** A reload is one line, when it is over; what went wrong is shown by whom it happened to. */
+  #ofReload(event: ServiceEvent): string[] | undefined {
+    if (this.#role !== 'reloading') return undefined
+    switch (event.type) {
+      case 'roll.started':
+        this.#reason = event.reason
+        return []
+      case 'roll.ended':
+        return [this.#line('good', this.#reason, `reloaded in ${time(event.took)}`)]
+      case 'roll.failed':
+        return [this.#line('bad', this.#reason, 'the new code does not start')]
+      case 'worker.ready':
+        return this.#wasReady ? [] : undefined
+      case 'worker.dying': {
+        this.#asked.add(event.pid)
+        const said = `stops by itself (${event.reason}): it is started again at the next change`
+        return [this.#ofWorker('bad', event, said)]
+      }
+      case 'worker.stopping':
+        this.#asked.add(event.pid)
+        return []
+      case 'worker.gone':
+        // What was asked to stop has cut what took too long, and why a start failed it has said itself
+        return this.#asked.delete(event.pid) || event.cause.startsWith('its start') ? [] : undefined
+      case 'stub.ready':
+        return [this.#line('wait', 'waiting for the next change; browsers see the error')]
+      default:
+        return undefined
+    }
+  }
+
   #ofWorkers(event: ServiceEvent): string[] | undefined {
     switch (event.type) {
       case 'worker.ready': {
@@ -214,6 +255,10 @@ export class Screen {
         return [this.#line('good', `all workers replaced in ${time(event.took)}`)]
       case 'roll.failed':
         return [this.#line('bad', 'the new worker did not start: the others go on as they are')]
+      case 'stub.ready':
+        return [this.#line('note', 'no worker is ready: requests are answered 503 until one is')]
+      case 'stub.gone':
+        return event.cause === '' ? [] : [this.#line('bad', 'what answers 503', event.cause)]
       default:
         return undefined
     }
@@ -224,7 +269,8 @@ export class Screen {
       case 'supervisor.listening': {
         if (this.#urls.push(event.url) > 1) return []
         const count = event.workers === 1 ? '1 worker' : `${event.workers} workers`
-        return [`${this.#style('bold', 'steward')} ${this.#module}, ${count}`, '']
+        const mode = this.#role === 'reloading' ? ', reloaded when its code changes' : ''
+        return [`${this.#style('bold', 'steward')} ${this.#module}, ${count}${mode}`, '']
       }
       case 'supervisor.stopping':
         return ['', this.#stopping(event)]
@@ -266,7 +312,9 @@ export class Screen {
 
   #ready(took: number): string {
     const urls = this.#urls.map((url) => this.#style(['bold', 'cyan'], url)).join('  ')
-    return `  ${urls}   ready in ${time(took)}, Ctrl-C stops it`
+    const hasKeys = this.#role === 'reloading' && process.stdin.isTTY
+    const next = hasKeys ? 'h shows the keys' : 'Ctrl-C stops it'
+    return `  ${urls}   ready in ${time(took)}, ${next}`
   }
 
   /** What failed, and where: the stack of user code, since nobody else shows it. */
@@ -303,13 +351,19 @@ export class Screen {
   }
 }
 
+function isShownBy(role: Role, event: ServiceEvent): boolean {
+  if (role === 'around') return !LIFE.has(event.type)
+  if (role === 'reloaded') return isTrouble(event) && !PART_OF_RELOADS.has(event.type)
+  return typeof role === 'string' || isTrouble(event)
+}
+
 function isTrouble(event: ServiceEvent): boolean {
   return TROUBLE.has(event.type) || ('error' in event && event.error !== undefined)
 }
 
 /** Where it was thrown: the first lines of its stack, without the message above them. */
 function framesOf({ stack = '' }: Error): string[] {
-  return stack
+  return ofUserCode(stack)
     .split('\n')
     .filter((line) => /^\s+at /.test(line))
     .slice(0, 5)

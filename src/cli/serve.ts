@@ -1,8 +1,8 @@
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import type { Duration } from '../base/deadline.ts'
-import { describeError, StewardError } from '../base/errors.ts'
+import { StewardError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
 import { realWorld } from '../base/world.ts'
+import { Certificate } from '../http/certificates.ts'
 import { isActivated } from '../service/activation.ts'
 import { checkExclusive, exclusiveOf } from '../service/exclusive.ts'
 import { leave } from '../service/leaving.ts'
@@ -11,19 +11,24 @@ import { settingsOf, type ServeOptions } from '../service/options.ts'
 import { exitCode, guard, serveRun } from '../service/serve.ts'
 import type { Guarded } from '../service/signals.ts'
 import { isStopped } from '../service/starting.ts'
+import { inDevelopment } from './developing.ts'
 import { runErrand } from './errand.ts'
 import { exitCodeOf, printFatal, survivePipes, type Form } from './fatal.ts'
 import { stateFolderFor } from '../service/state.ts'
 import { closeInspector, inspectorOf, openInspector, type InspectCommand } from './inspection.ts'
-import { load, type Loaded, type LoadOptions } from './load.ts'
+import { find, load, type Loaded, type LoadOptions } from './load.ts'
+import { tellLoadedFiles } from './loaded-files.ts'
 import { jsonLog } from './log.ts'
-import { Screen } from './screen.ts'
+import { writePid } from './pid-file.ts'
+import { reloadingOf, type Reloading, type ReloadOptions } from './reload.ts'
+import { Screen, type Role } from './screen.ts'
+import { stubService } from './stub.ts'
 import { supervise } from './supervise.ts'
 import { refuseWatch, watchOf, type WatchCommand } from './watch.ts'
 import { WorkerLink } from './worker.ts'
 
 /** The options of `steward serve`, as they were given. */
-export interface ServeCommand extends LoadOptions, InspectCommand, WatchCommand {
+export interface ServeCommand extends LoadOptions, InspectCommand, WatchCommand, ReloadOptions {
   host?: string
   port?: number
   bind?: readonly string[]
@@ -68,29 +73,41 @@ export async function serveModule(module: string, command: ServeCommand): Promis
     const where = placeOf(command)
     const link = WorkerLink.of(command)
     const isAlone = !link && isUnsupervised(command)
-    const role = link?.role ?? (isAlone || (command.workers ?? 1) > 1 ? 'whole' : 'around')
+    const reloading = link ? undefined : reloadingOf(command)
+    const role = link?.role ?? roleOf(command, isAlone)
     const log =
       form === 'pretty'
         ? new Screen(module, process.stdout, role).show
         : jsonLog(process.stdout, link?.name)
     unserved.link = link
-    if (link || isAlone) {
+    if (link?.place.stub) await serveStub(command, { where, log, link, unserved })
+    else if (link || isAlone) {
       await serveHere(module, command, { where, log, link, unserved })
-    } else await superviseHere(module, command, { where, emit: log })
+    } else await superviseHere(module, command, { where, emit: log, reloading })
   } catch (error) {
     if (unserved.isEnding || isStopped(error)) return
     unserved.fail(error)
   }
 }
 
+/** What this process shows where it is no worker. */
+function roleOf({ reload, workers = 1 }: ServeCommand, isAlone: boolean): Role {
+  if (reload) return 'reloading'
+  return isAlone || workers > 1 ? 'whole' : 'around'
+}
+
 /** Is there to be but this process? @throws `ERR_BAD_OPTION` when there are to be others, too */
 function isUnsupervised(command: ServeCommand): boolean {
-  const { supervisor, workers = 1 } = command
+  const { supervisor, workers = 1, reload } = command
   // Windows has no descriptors to hand on
   const isAlone = !supervisor || process.platform === 'win32'
   const found = supervisor ? 'on Windows' : 'with --no-supervisor'
   if (isAlone) refuseWatch(command, found)
-  if (!isAlone || workers === 1) return isAlone
+  if (!isAlone || (workers === 1 && !reload)) return isAlone
+  if (reload) {
+    const message = `Cannot reload ${found}: another process starts the new code; leave out --reload`
+    throw new StewardError('ERR_BAD_OPTION', message)
+  }
   throw new StewardError(
     'ERR_BAD_OPTION',
     `Cannot run ${workers} workers ${found}: there is but one process then, leave out --workers`,
@@ -113,14 +130,17 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
   const on = link ? both(log, link.follow) : readyAt(command, log)
   const inspect = link ? link.place.inspect : inspectorOf(command, process)
   if (inspect) openInspector(inspect)
+  const isDeveloped = link?.place.development ?? false
+  if (link && isDeveloped) tellLoadedFiles(link.loads)
   const loaded = await load(module, command)
   if (unserved.isEnding) return
-  const options = {
+  const usual = {
     ...optionsOf(command, where, loaded),
     state: command.state ?? stateFolderFor(module, process.env),
     ...tls,
     on,
   }
+  const options = isDeveloped ? inDevelopment(usual, loaded.definition) : usual
   if (link?.place.errand) {
     const code = await runErrand(link.place.errand, loaded.definition, { serve: options, emit: on })
     link.end(code === 0)
@@ -141,6 +161,26 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
   } finally {
     removePid?.()
   }
+}
+
+/** In the place of the app, until a worker is ready: with its protocols and its limits, and nothing of it. */
+async function serveStub(
+  command: ServeCommand,
+  { log, link, unserved }: Here & { link: WorkerLink },
+): Promise<void> {
+  const { http2, keepAlive, health, healthLive = '/livez', healthReady = '/readyz' } = command
+  const stub = stubService(link.place.stub!, health && { live: healthLive, ready: healthReady })
+  const tls = tlsOf(command)
+  await link.loaded({ grace: stub.gracefulTimeout, prepares: false, exclusive: [] })
+  // Of what it does its supervisor tells
+  const logError: Emit = (event) => event.type === 'error' && log(event)
+  const options = { ...given({ http2, keepAlive }), limits: limitsOf(command), ...tls }
+  const on = both(logError, link.follow)
+  const running = await serveRun(stub, { ...options, health: false, on }, link)
+  if (unserved.isEnding) return
+  link.take(running)
+  await running.closed
+  leave(0, NOWHERE)
 }
 
 function both(one: Emit, other: Emit): Emit {
@@ -178,17 +218,28 @@ function uncontrolled(path: string): StewardError {
   return new StewardError('ERR_BAD_OPTION', message)
 }
 
+interface Supervising {
+  readonly where: Place
+  readonly emit: Emit
+  readonly reloading: Reloading | undefined
+}
+
 /** In workers, until the last of them has ended. */
 async function superviseHere(
   module: string,
   command: ServeCommand,
-  { where, emit }: { where: Place; emit: Emit },
+  { where, emit, reloading }: Supervising,
 ): Promise<void> {
   const { workers, gracefulTimeout, signalExitCodes, control } = command
   const watch = watchOf(command)
+  const { tls } = tlsOf(command)
+  if (reloading) {
+    // What no change of the code would set right ends it at once
+    find(module)
+    if (tls) await Certificate.load(tls)
+  }
   const removePid = command.pid === undefined ? undefined : writePid(command.pid)
   try {
-    const { tls } = tlsOf(command)
     const serve = { ...where, ...given({ gracefulTimeout, tls, signalExitCodes }) }
     const isPlaced = isElsewhere(where)
     const inspect = inspectorOf(command, process)
@@ -203,6 +254,7 @@ async function superviseHere(
       emit: told,
       module,
       control,
+      reloading,
     })
   } finally {
     removePid?.()
@@ -307,43 +359,4 @@ type Given<Options> = { [Name in keyof Options]?: Exclude<Options[Name], undefin
 function given<Options extends object>(options: Options): Given<Options> {
   const entries = Object.entries(options).filter(([, value]) => value !== undefined)
   return Object.fromEntries(entries) as Given<Options>
-}
-
-/** Writes the pid file, and gives what removes it if it is still ours. @throws `ERR_BAD_OPTION` when another process has it */
-function writePid(file: string): () => void {
-  const other = pidIn(file)
-  if (other !== process.pid && isAlive(other)) {
-    throw badPid(file, `process ${other} runs and has it; stop it, or name another file`)
-  }
-  try {
-    writeFileSync(file, `${process.pid}\n`)
-  } catch (cause) {
-    throw badPid(file, `${describeError(cause)}; name a file that can be written`, cause)
-  }
-  return () => {
-    if (pidIn(file) === process.pid) rmSync(file)
-  }
-}
-
-function pidIn(file: string): number {
-  const isFile = statSync(file, { throwIfNoEntry: false })?.isFile() ?? false
-  return isFile ? Number(readFileSync(file, 'utf8').trim()) : Number.NaN
-}
-
-function badPid(file: string, found: string, cause?: unknown): StewardError {
-  const details = cause === undefined ? {} : { cause }
-  return new StewardError(
-    'ERR_BAD_OPTION',
-    `Cannot write the pid file "${file}": ${found}`,
-    details,
-  )
-}
-
-function isAlive(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0) return false
-  try {
-    return process.kill(pid, 0)
-  } catch (error) {
-    return (error as { code?: string }).code === 'EPERM'
-  }
 }

@@ -9,12 +9,15 @@ import { DEFAULT_PORT } from '../service/places.ts'
 import { exitCode, guard } from '../service/serve.ts'
 import { onSignal, type Guarded } from '../service/signals.ts'
 import type { InspectorPlace } from '../supervisor/messages.ts'
-import { Supervisor, type System } from '../supervisor/supervisor.ts'
+import { Supervisor } from '../supervisor/supervisor.ts'
+import type { System } from '../supervisor/system.ts'
 import type { Child } from '../supervisor/worker.ts'
 import { Admission } from './admission.ts'
 import { ServiceControl } from './control.ts'
+import { RELOAD_GRACE } from './developing.ts'
 import { Inspectors } from './inspection.ts'
 import { spawnWorker } from './processes.ts'
+import type { Reloading } from './reload.ts'
 import { Settlement } from './settlement.ts'
 import { Sockets } from './sockets.ts'
 import { beatFor, type Watch } from './watch.ts'
@@ -38,6 +41,8 @@ export interface SuperviseOptions {
   readonly module: string
   /** Where its control socket is; `undefined` for the default place, `false` for none. */
   readonly control: string | false | undefined
+  /** Where its code is being developed. */
+  readonly reloading?: Reloading | undefined
 }
 
 /**
@@ -70,20 +75,23 @@ class Supervision {
   #wasReady = false
 
   constructor(sockets: Sockets, options: SuperviseOptions) {
-    const { workers, serve, emit, module, control: path, inspect } = options
+    const { workers, serve, emit, module, control: path, inspect, reloading } = options
     this.#options = options
     this.#sockets = sockets
     const grace = serve.gracefulTimeout === undefined ? GRACE : milliseconds(serve.gracefulTimeout)
     this.#inspectors = inspect && new Inspectors(inspect)
     this.#notifier = notifierOf(emit)
     this.#tell = (event) => {
-      if (event.type === 'worker.ready') reveal(sockets, emit)
+      if (event.type === 'worker.ready' || event.type === 'stub.ready') reveal(sockets, emit)
       this.#followStart(event)
+      reloading?.follow(event)
       this.#control.follow(event)
       this.#settlement.follow(event)
       emit(event)
       this.#inspectors?.follow(event)
       this.#notifier?.follow(event)
+      // Where there is no place to listen on, no change of the code makes one
+      if (this.#admission.trouble !== undefined) this.#supervisor.stop('it cannot listen')
     }
     this.#settlement = new Settlement({
       spawn: () => this.#errand('settle'),
@@ -101,7 +109,9 @@ class Supervision {
     const prepare = (): void => this.#admission.again()
     this.#control = new ServiceControl({ module, path, emit, prepare, world: realWorld })
     const boot = inspect ? Infinity : options.watch.boot
-    const limits = { ...options.watch, boot, grace }
+    const development = reloading !== undefined
+    const own = development ? Math.min(grace, RELOAD_GRACE) : grace
+    const limits = { ...options.watch, boot, grace: own, development }
     this.#supervisor = new Supervisor(this.#system(), { workers, emit: this.#tell, ...limits })
   }
 
@@ -110,10 +120,12 @@ class Supervision {
     const supervisor = this.#supervisor
     const closeControl = await this.#openControl()
     const release = follow(supervisor, this.#settlement)
+    const closeReloading = await this.#options.reloading?.open(supervisor, this.#tell)
     // A place that was named is certain
     if (this.#options.isPlaced) this.#admission.checkPlace()
     supervisor.start()
     const { code } = await supervisor.closed
+    closeReloading?.()
     await this.#settlement.run(supervisor.stopTook)
     const asked = release()
     closeControl()
@@ -134,13 +146,21 @@ class Supervision {
   #system(): System {
     return {
       world: realWorld,
-      spawn: (place) => {
+      spawn: ({ isStub, ...place }) => {
         const { listen } = this.#sockets
+        const { reloading } = this.#options
+        const development = reloading !== undefined
+        const beat = beatFor(this.#options.watch.hang)
+        if (isStub) {
+          const stub = { failure: reloading?.failure }
+          return spawnWorker({ ...place, development, stub, listen, beat }, this.#options.watch)
+        }
         const open = this.#admission.isCertain ? {} : { defaultPort: DEFAULT_PORT }
         const inspect = this.#inspectors?.free(place.slot)
-        const beat = beatFor(this.#options.watch.hang)
-        const whole = { ...place, ...open, ...(inspect && { inspect }), listen, beat }
-        const child = this.#admission.of(spawnWorker(whole, this.#options.watch))
+        const whole = { ...place, ...open, ...(inspect && { inspect }), development, listen, beat }
+        const process = spawnWorker(whole, this.#options.watch)
+        reloading?.take(process, place.generation)
+        const child = this.#admission.of(process)
         this.#inspectors?.started(place.slot, child)
         return child
       },
@@ -197,7 +217,7 @@ function follow(supervisor: Supervisor, settlement: Settlement): () => string | 
   }
   guard.add(guarded)
   const killAll = (): void => {
-    for (const worker of supervisor.workers) worker.kill()
+    supervisor.kill()
     settlement.kill()
   }
   process.once('exit', killAll)

@@ -9,8 +9,9 @@ import type { AsWorker } from '../service/serve.ts'
 import type { Guarded } from '../service/signals.ts'
 import type { StopManner } from '../service/settings.ts'
 import {
-  WORKER_VARIABLE, type FromWorker, type InheritedSocket, type LoadedService, type StopKind, type ToWorker, type WorkerPlace,
+  WORKER_VARIABLE, type Failure, type FromWorker, type InheritedSocket, type LoadedService, type StopKind, type ToWorker, type WorkerPlace,
 } from '../supervisor/messages.ts' // oxfmt-ignore
+import { failureOf } from './fatal.ts'
 import { openInspector } from './inspection.ts'
 import type { Role } from './screen.ts'
 import { rooms } from '../websocket/rooms.ts'
@@ -27,6 +28,8 @@ const SHORT_IDLE = 100
  * it to stop by then, and no successor is to be started for nothing.
  */
 const SOON = 100
+/** In development nobody waits for what an old worker has under way. In milliseconds. */
+const SHORT: StopManner = { idle: SHORT_IDLE, drainDelay: 0, drain: 300, atOnce: true }
 
 /** How much of an error's message is told, in characters: all of it is in the log. */
 const LONGEST_REASON = 500
@@ -42,6 +45,8 @@ export class WorkerLink implements AsWorker {
   #wasReady = false
   /** Was it the supervisor that asked it to stop? */
   #asked = false
+  /** The last error that was told: why it stops, if it does. */
+  #lastError: unknown
 
   private constructor(place: WorkerPlace, options: Pick<ServeOptions, 'keepAlive'>) {
     this.place = place
@@ -63,7 +68,8 @@ export class WorkerLink implements AsWorker {
 
   /** What it shows of itself: all of it where there is no other, or where it does one thing in the place of serving. */
   get role(): Role {
-    const { errand, slot, workers } = this.place
+    const { errand, slot, workers, development } = this.place
+    if (development) return 'reloaded'
     return errand === undefined && workers > 1 ? slot : 'whole'
   }
 
@@ -97,13 +103,15 @@ export class WorkerLink implements AsWorker {
       case 'service.ready':
         this.#wasReady = true
         return this.#send({ t: 'ready' })
+      case 'error':
+        this.#lastError = event.error
+        return
       case 'service.stopping':
-        return this.#asked ? undefined : this.#send({ t: 'dying', reason: event.reason })
+        return this.#asked ? undefined : this.#dying(event.reason)
       case 'service.closed':
-        // Of a start that has failed it is still to be told why
-        return this.#wasReady
-          ? this.end(event.clean)
-          : this.#send({ t: 'closed', clean: event.clean })
+        // Soon nothing can be told any more
+        if (!this.#wasReady && event.errors.length > 0) this.failed(event.errors[0])
+        return this.end(event.clean)
       default:
         return undefined
     }
@@ -150,7 +158,21 @@ export class WorkerLink implements AsWorker {
   /** Tells why there is nothing to run. */
   failed(error: unknown): void {
     const [reason = ''] = withoutSecrets(describeError(error)).split('\n')
-    this.#send({ t: 'failed', reason: reason.slice(0, LONGEST_REASON) })
+    this.#send({ t: 'failed', reason: reason.slice(0, LONGEST_REASON), ...this.#shown(error) })
+  }
+
+  /** Tells of a file that is about to be loaded. */
+  readonly loads = (file: string, digest: string): void => {
+    this.#send({ t: 'loads', file, digest })
+  }
+
+  #dying(reason: string): void {
+    this.#send({ t: 'dying', reason, ...this.#shown(this.#lastError) })
+  }
+
+  /** All of an error, where somebody develops. */
+  #shown(error: unknown): { failure?: Failure } {
+    return this.place.development && error !== undefined ? { failure: failureOf(error) } : {}
   }
 
   #hear(message: ToWorker): void {
@@ -179,10 +201,13 @@ export class WorkerLink implements AsWorker {
 
   /** Where others serve on, a connection is kept as long as it was promised, and nobody has to look away. */
   #mannerOf(kind: StopKind): StopManner {
-    if (kind === 'stop') return { company: this.#company }
-    const manner = { drainDelay: 0, staysReady: true, restarts: true }
+    const goesOn = kind !== 'stop'
+    const manner = { staysReady: goesOn, restarts: goesOn }
+    if (this.place.development) return { ...SHORT, ...manner, company: this.#company }
+    if (!goesOn) return { company: this.#company }
     // Somebody waits: with every connection that is kept, clients wait as well
-    return { ...manner, idle: kind === 'handover' ? SHORT_IDLE : this.#keepAlive }
+    const idle = kind === 'handover' ? SHORT_IDLE : this.#keepAlive
+    return { ...manner, drainDelay: 0, idle }
   }
 
   /** Who is there to accept when all workers stop. */

@@ -321,11 +321,11 @@ export class ServiceRun implements Running {
 
   async #stopInStages(): Promise<StopReport> {
     const { gracefulTimeout: grace, drainQuiet } = this.#settings
-    const { idle, drainDelay = this.#settings.drainDelay } = this.#manner
+    const { idle, drain, drainDelay = this.#settings.drainDelay } = this.#manner
     const { emit } = this.#events
     const world = this.#world
     const budget = divide(
-      { grace, drainDelay, drainQuiet, idle },
+      { grace, drainDelay, drainQuiet, idle, drain },
       { world, force: this.#force.signal },
     )
     const releases = [
@@ -365,9 +365,8 @@ export class ServiceRun implements Running {
       lastArrival: () => this.#http?.lastArrival ?? 0,
       drain: async (limits) => {
         const work = drainWork(this.#workshop(), limits.cleanup)
-        const { company = this.#settings.isPrepared ? 'staying' : 'none' } = this.#manner
-        const http = this.#http?.drain({ ...limits, company })
-        await Promise.all([http, this.#fetches.drain(limits), work])
+        const own = { ...limits, company: this.#manner.company ?? this.#settings.company }
+        await Promise.all([this.#http?.drain(own), this.#fetches.drain(limits), work])
         this.#failures.push(...(await work))
       },
     }

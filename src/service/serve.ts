@@ -104,8 +104,8 @@ class Serving {
     this.#options = { ...options, on: options.on ?? problemPrinter() }
     const settings = settingsOf(definition, this.#options)
     const state = settings.state ?? stateFolderFor(process.argv[1] ?? '.', process.env)
-    const isPrepared = asWorker !== undefined
-    this.#settings = { ...settings, state, isPrepared, http: { ...settings.http, tls } }
+    const ofWorker = asWorker && ({ isPrepared: true, company: 'staying' } as const)
+    this.#settings = { ...settings, state, ...ofWorker, http: { ...settings.http, tls } }
     this.#run = new ServiceRun(definition, this.#settings)
     this.#guarded = asWorker?.guardedFor(this.#run) ?? this.#run
     this.#signals = options.signals ?? true

@@ -14,6 +14,8 @@ export interface RunSettings {
   /** The drain delay ends early when nothing has come for so long; absent: it lasts as long as it was told. */
   drainQuiet?: number | undefined
   probes: ProbePaths | false
+  /** Who else accepts on its sockets, where its stop does not say it. @default 'none' */
+  company?: Company | undefined
   /** Has another process done already what the service does once? */
   isPrepared?: boolean | undefined
   /** Where notes are kept; absent: nowhere. */
@@ -29,8 +31,10 @@ export interface StopManner {
   idle?: number | undefined
   /** In the place of the service's own. */
   drainDelay?: number | undefined
-  /** Who else accepts on the same sockets. Absent: nobody, or for a worker those who stay. */
+  /** Who else accepts on the same sockets. */
   company?: Company | undefined
+  /** How long what is under way may take: at half of it signals are aborted. @default the grace without what is kept back for closing */
+  drain?: number | undefined
   /** The same service goes on elsewhere, or soon again: clients of upgraded connections may come back at once. */
   restarts?: boolean | undefined
   /** They are told all at once, in the place of one after the other: in development nobody minds. */

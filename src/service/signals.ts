@@ -154,7 +154,7 @@ function tellUnclosed(code: number): void {
 }
 
 /** Calls `run` for each of these signals, until released. */
-export function onSignal(name: 'SIGTTIN' | 'SIGTTOU', run: () => void): Release {
+export function onSignal(name: 'SIGTTIN' | 'SIGTTOU' | 'SIGCONT', run: () => void): Release {
   return listen([name], run)
 }
 

@@ -42,11 +42,13 @@ export interface Dividing {
   drainQuiet?: number | undefined
   /** How long an idle connection may still send a last request. @default 1_000 */
   idle?: number | undefined
+  /** How long what is under way may take. @default all that is not kept back for closing */
+  drain?: number | undefined
 }
 
 /** Divides the grace, from now on. Times are in milliseconds. */
 export function divide(
-  { grace, drainDelay, drainQuiet, idle = IDLE_WINDOW }: Dividing,
+  { grace, drainDelay, drainQuiet, idle = IDLE_WINDOW, drain = Infinity }: Dividing,
   { world, force }: { world: World; force: AbortSignal },
 ): Budget {
   const reserve = reserveOf(grace)
@@ -61,8 +63,8 @@ export function divide(
     drainDelay: at(Math.min(drainDelay, grace - reserve)),
     drainQuiet,
     shutdownHooks: at(Math.min(Math.max(drainDelay, grace / 5), grace - reserve)),
-    t1: at(grace - reserve - Math.min(1_000, grace / 10)),
-    t2: at(grace - reserve),
+    t1: at(Math.min(grace - reserve - Math.min(1_000, grace / 10), drain / 2)),
+    t2: at(Math.min(grace - reserve, drain)),
     cleanup: at(grace - reserve / 2),
   }
 }

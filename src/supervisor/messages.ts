@@ -27,6 +27,14 @@ export interface Figures {
 /** Where the main thread of a worker is: its stack, in lines as Node prints them, or why that cannot be told. */
 export type Whereabouts = { readonly stack: string } | { readonly trouble: string }
 
+/** An error as it is shown to whoever develops the service. */
+export interface Failure {
+  /** One sentence. */
+  readonly message: string
+  /** The same with where it was thrown, as a terminal shows it: its passwords are not in it. */
+  readonly text: string
+}
+
 /** What the supervisor sends to a worker, over the channel that Node opens between them. */
 export type ToWorker =
   /** It is loaded, and may open what it holds. */
@@ -48,14 +56,16 @@ export type FromWorker =
   /** A step of the start is done: it gets more time. */
   | { t: 'progress' }
   | { t: 'ready' }
-  /** Its start has failed: why, in one line. It ends its process. */
-  | { t: 'failed'; reason: string }
+  /** Its start has failed: why, in one line, and all that is known of it. It ends its process. */
+  | { t: 'failed'; reason: string; failure?: Failure }
   /** It lives, and its event loop turns. */
   | { t: 'beat'; figures: Figures; inspected: boolean }
   /** It wants to be replaced, and goes on until it is told to stop. */
   | { t: 'retire'; reason: string }
   /** It stops by itself, after an error that nobody caught or a second signal: it is to be replaced at once. */
-  | { t: 'dying'; reason: string }
+  | { t: 'dying'; reason: string; failure?: Failure }
+  /** In development: it is about to load a file, or has looked for it in vain; and the digest of what is in it. */
+  | { t: 'loads'; file: string; digest: string }
   /** It has stopped, cleanly or not: what follows is the end of its process. */
   | { t: 'closed'; clean: boolean }
 
@@ -105,4 +115,14 @@ export interface WorkerPlace {
   /** The port that is listened on since nobody has named a place: a port of the module's own is listened on instead. */
   readonly defaultPort?: number
   readonly listen: readonly InheritedSocket[]
+  /** It is reloaded whenever its code changes: it tells what it loads, and its stops are short. */
+  readonly development?: boolean
+  /** It is no worker but stands in for them: what it answers, in the place of the app. */
+  readonly stub?: StubPlace
+}
+
+/** What a stub is told of what it stands in for. */
+export interface StubPlace {
+  /** Why no worker is ready, for those who may know: in development. */
+  readonly failure?: Failure | undefined
 }

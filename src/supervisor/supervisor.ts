@@ -1,50 +1,27 @@
-import type { Emit } from '../base/events.ts'
-import type { Release, World } from '../base/world.ts'
-import { Backoff } from './backoff.ts'
+import type { OfWorker } from '../base/events.ts'
+import type { Release } from '../base/world.ts'
 import { causeOf } from './cause.ts'
 import type { Figures, StopKind, Whereabouts } from './messages.ts'
-import { Recycling, type RecyclingLimits } from './recycling.ts'
-import { Worker, type Child, type Exit, type Killing, type WorkerLimits, type WorkerListener } from './worker.ts' // oxfmt-ignore
+import { Recycling } from './recycling.ts'
+import { isAlive, Slot } from './slot.ts'
+import { Stub } from './stub.ts'
+import type { SupervisorOptions, SupervisorReport, System } from './system.ts'
+import { Worker, type Exit, type Killing, type WorkerListener } from './worker.ts'
 
-/** What a supervisor needs of the operating system. */
-export interface System {
-  readonly world: World
-  /** Starts the process of a worker, one of so many. */
-  spawn(place: { slot: number; generation: number; workers: number }): Child
-  /** Gives up the listening socket: what the workers hold of it is all that is left. */
-  release(): void
-}
-
-/** How a service is supervised. Times are in milliseconds. */
-export interface SupervisorOptions extends WorkerLimits {
-  /** How many workers there are, at least 1. */
-  readonly workers: number
-  /** When a worker has served long enough. @default never */
-  readonly recycling?: RecyclingLimits
-  readonly emit: Emit
-}
-
-/** What came of it. */
-export interface SupervisorReport {
-  /** 0: every worker that was stopped has ended with 0. 2: wrong use, as the first worker has said. */
-  readonly code: 0 | 1 | 2
-}
-
-/** A place for a worker: at most one is ready in it for long, and one more starts or stops. */
-interface Slot {
-  readonly workers: Set<Worker>
-  readonly backoff: Backoff
-  /** Until when nothing is started in it, since the last one died. */
-  waits: Release | undefined
-}
+/** How long no worker must be ready until a stub answers, in milliseconds; in development none that could become ready is enough. */
+const STUB_AFTER = 5_000
 
 /**
  * Where it is:
  *
  * ```
  *  starting ── a first worker is ready ──▶ running ── stop() ──▶ stopping ── the last worker is gone ──▶ closed
- *      └── a worker's start fails, or stop() ────────────────────▲
+ *   ▲  │                                      │                    ▲
+ *   │  └── a worker's start fails, or stop() ─┼────────────────────┘
+ *   └────────── restart(), in development ────┘
  * ```
+ *
+ * In development a start that fails ends nothing: it waits for the next `restart()`.
  */
 export type SupervisorState = 'starting' | 'running' | 'stopping' | 'closed'
 
@@ -66,6 +43,9 @@ export class Supervisor implements WorkerListener {
   /** The roll that is under way. */
   #roll: { generation: number; since: number } | undefined = undefined
   #code: 0 | 1 | 2 = 0
+  readonly #stub: Stub
+  /** Is no worker to be started for now? */
+  #isPaused = false
   /** When its stop began. */
   #stopped = 0
 
@@ -73,8 +53,16 @@ export class Supervisor implements WorkerListener {
     this.#system = system
     this.#options = options
     this.#target = options.workers
-    const { recycling = {}, emit } = options
+    const { recycling = {}, boot, grace, emit, development } = options
     this.#recycling = new Recycling(recycling, { world: system.world, emit })
+    this.#stub = new Stub({
+      spawn: () => system.spawn({ ...this.#place(-1), isStub: true }),
+      after: development ? 0 : STUB_AFTER,
+      limits: { boot, grace, hang: 0 },
+      world: system.world,
+      emit,
+      gone: () => this.#look(),
+    })
   }
 
   get state(): SupervisorState {
@@ -89,6 +77,11 @@ export class Supervisor implements WorkerListener {
   /** Every worker that has a process. */
   get workers(): readonly Worker[] {
     return this.#slots.flatMap(({ workers }) => [...workers])
+  }
+
+  /** Ends every process at once. */
+  kill(): void {
+    for (const worker of [...this.workers, ...this.#stub.workers]) worker.kill()
   }
 
   /** How long its stop has taken so far, in milliseconds; 0 before it. */
@@ -112,7 +105,26 @@ export class Supervisor implements WorkerListener {
     this.#generation++
     this.#roll = { generation: this.#generation, since: this.#system.world.now() }
     this.#options.emit({ type: 'roll.started', generation: this.#generation, reason })
+    if (this.#options.development) this.#startOver()
     this.#look()
+  }
+
+  /** Starts no worker until `resume()`; what stops meanwhile goes on. */
+  pause(): void {
+    this.#isPaused = true
+  }
+
+  /** Starts what is missing. */
+  resume(): void {
+    this.#isPaused = false
+    this.#look()
+  }
+
+  /** In development: the newest code gets its chance, one worker first, when the last old one has gone. */
+  #startOver(): void {
+    if (this.#state === 'running') this.#state = 'starting'
+    for (const slot of this.#slots) slot.release()
+    this.#stopAll('roll', 'it is reloaded')
   }
 
   /** From now on there are so many workers; at least one. Gives why not, if it is refused. */
@@ -144,6 +156,7 @@ export class Supervisor implements WorkerListener {
     // First: or the queue would fill while nobody accepts any more
     this.#system.release()
     this.#stopAll('stop', reason)
+    this.#stub.stop('stop', reason)
     this.#look()
   }
 
@@ -152,7 +165,7 @@ export class Supervisor implements WorkerListener {
     this.stop(reason)
     if (this.#state === 'closed') return
     this.#options.emit({ type: 'supervisor.forced', reason })
-    for (const worker of this.workers) worker.force(reason)
+    for (const worker of [...this.workers, ...this.#stub.workers]) worker.force(reason)
   }
 
   /** A supervisor that has lost its mind leaves nobody behind. */
@@ -169,10 +182,9 @@ export class Supervisor implements WorkerListener {
   }
 
   ready(worker: Worker): void {
-    const { slot, pid, generation, age } = worker
-    this.#options.emit({ type: 'worker.ready', slot, pid, generation, took: age })
+    this.#options.emit({ type: 'worker.ready', ...named(worker), took: worker.age })
     if (this.#state === 'starting') this.#state = 'running'
-    const others = [...this.#slots[slot]!.workers].filter((other) => other !== worker)
+    const others = [...this.#slots[worker.slot]!.workers].filter((other) => other !== worker)
     for (const other of others) this.#relieve(other, worker)
     this.#look()
   }
@@ -191,52 +203,44 @@ export class Supervisor implements WorkerListener {
 
   /** Once, and while it serves: it goes on until its successor is ready. */
   retiring(worker: Worker, reason: string): void {
-    const { slot, pid, generation } = worker
     if (worker.state !== 'ready' || worker.retirement || this.#state === 'stopping') return
     worker.retirement = reason
-    this.#options.emit({ type: 'worker.retiring', slot, pid, generation, reason })
+    this.#options.emit({ type: 'worker.retiring', ...named(worker), reason })
+    if (this.#options.development) this.#stop(worker, 'retire', `retired: ${reason}`)
     this.#look()
   }
 
   hung(worker: Worker, after: number, where: Whereabouts): void {
-    const { slot, pid, generation, figures } = worker
-    const told = { slot, pid, generation, after, underWay: figures?.underWay ?? 0, stack: '' }
+    const told = { ...named(worker), after, underWay: worker.figures?.underWay ?? 0, stack: '' }
     this.#options.emit({ type: 'worker.hung', ...told, ...where })
     this.#died(worker)
     this.#look()
   }
 
   dying(worker: Worker, reason: string): void {
-    const { slot, pid, generation } = worker
-    this.#options.emit({ type: 'worker.dying', slot, pid, generation, reason })
+    this.#options.emit({ type: 'worker.dying', ...named(worker), reason })
     this.#died(worker)
     this.#look()
   }
 
   killed(worker: Worker, how: Killing): void {
-    const { slot, pid, generation } = worker
     if (this.#state === 'stopping') this.#code = 1
-    this.#options.emit({ type: 'worker.killed', slot, pid, generation, ...how })
+    this.#options.emit({ type: 'worker.killed', ...named(worker), ...how })
   }
 
   gone(worker: Worker, exit: Exit): void {
     this.#slots[worker.slot]!.workers.delete(worker)
     if (exit.code !== 0 && this.#state === 'stopping') this.#code ||= 1
-    this.#tellGone(worker, exit)
+    const { code, signal } = exit
+    const told = { age: worker.age, code, signal, cause: causeOf(worker, exit) }
+    this.#options.emit({ type: 'worker.gone', ...named(worker), ...told })
     if (!worker.wasExpected) this.#lost(worker, exit)
     this.#look()
   }
 
-  #tellGone(worker: Worker, exit: Exit): void {
-    const { slot, pid, generation, age } = worker
-    const { code, signal } = exit
-    const cause = causeOf(worker, exit)
-    this.#options.emit({ type: 'worker.gone', slot, pid, generation, age, code, signal, cause })
-  }
-
   /** One has ended that neither was asked to stop nor had said that it does. */
   #lost(worker: Worker, { code }: Exit): void {
-    if (this.#state === 'starting') {
+    if (this.#state === 'starting' && !this.#options.development) {
       // Before anything has run nothing is lost by ending, and the error would only come again
       this.#code = code === 2 ? 2 : 1
       return this.stop('the first worker could not start')
@@ -248,16 +252,14 @@ export class Supervisor implements WorkerListener {
   /** The slot of a worker that died gets another: at once, unless one has died there lately. */
   #died({ slot: index, age }: Worker): void {
     const slot = this.#slots[index]!
+    if (this.#options.development) {
+      slot.waits = FOR_A_CHANGE
+      return
+    }
     const stays = (other: Worker): boolean => isAlive(other) && !other.retirement
     const isMissed = index < this.#target && ![...slot.workers].some(stays)
     if (this.#state !== 'running' || !isMissed) return
-    const { world } = this.#system
-    const wait = slot.backoff.died(age, world.random())
-    if (wait === 0) return
-    slot.waits = world.timer(wait, () => {
-      slot.waits = undefined
-      this.#look()
-    })
+    slot.died(age, this.#system.world, () => this.#look())
   }
 
   #endRoll(how: 'ended' | 'failed'): void {
@@ -284,16 +286,36 @@ export class Supervisor implements WorkerListener {
   #look(): void {
     if (this.#state === 'closed') return
     if (this.#state === 'stopping') return this.#lookForEnd()
+    if (this.#mayStart()) this.#lookAtSlots()
+    this.#stub.look(this.#needsStub())
+  }
+
+  #lookAtSlots(): void {
     const wanted = this.#state === 'starting' ? 1 : this.#target
-    while (this.#slots.length < wanted) {
-      this.#slots.push({ workers: new Set(), backoff: new Backoff(), waits: undefined })
-    }
+    while (this.#slots.length < wanted) this.#slots.push(new Slot())
     for (const [index, slot] of this.#slots.entries()) {
       if (index >= wanted) this.#empty(slot)
-      else if (!slot.waits && ![...slot.workers].some(isAlive)) this.#start(index)
+      else if (!slot.waits && !slot.isFilled) this.#start(index)
     }
     for (const worker of this.workers) if (worker.isWaiting) this.#lookAtLoaded(worker)
     this.#replace()
+  }
+
+  /** In development the resources of the old ones must be free. */
+  #mayStart(): boolean {
+    if (this.#isPaused) return false
+    const isNewest = ({ generation, state }: Worker): boolean =>
+      generation === this.#generation && state !== 'stopping'
+    return !this.#options.development || this.workers.every(isNewest)
+  }
+
+  /** Can nobody answer? Before the first worker was ready that ends everything, but in development. */
+  #needsStub(): boolean {
+    if (this.#options.development) {
+      const isGivenUp = this.#slots.some(({ waits }) => waits === FOR_A_CHANGE)
+      return isGivenUp && !this.workers.some(isAlive)
+    }
+    return this.#state === 'running' && !this.workers.some(({ state }) => state === 'ready')
   }
 
   /** What is loaded may open what it holds; what only one process may hold, when every other one is gone (R21). */
@@ -307,9 +329,9 @@ export class Supervisor implements WorkerListener {
   }
 
   #lookForEnd(): void {
-    if (this.workers.length > 0) return
+    if (this.workers.length > 0 || this.#stub.workers.length > 0) return
     this.#state = 'closed'
-    for (const { waits } of this.#slots) waits?.()
+    for (const slot of this.#slots) slot.release()
     const took = this.#system.world.now() - this.#stopped
     this.#options.emit({ type: 'supervisor.closed', clean: this.#code === 0, took })
     this.#closed.resolve({ code: this.#code })
@@ -330,17 +352,20 @@ export class Supervisor implements WorkerListener {
 
   #start(slot: number): void {
     // A roll that failed leaves its number behind: whatever dies then is replaced with what is there now
-    const place = { slot, generation: this.#generation, workers: this.#target }
+    const place = this.#place(slot)
     const { emit, ...limits } = this.#options
     const options = { listener: this, limits, world: this.#system.world }
     const worker = new Worker(place, this.#system.spawn(place), options)
     this.#slots[slot]!.workers.add(worker)
-    emit({ type: 'worker.starting', slot, pid: worker.pid, generation: worker.generation })
+    emit({ type: 'worker.starting', ...named(worker) })
+  }
+
+  #place(slot: number): { slot: number; generation: number; workers: number } {
+    return { slot, generation: this.#generation, workers: this.#target }
   }
 
   #empty(slot: Slot): void {
-    slot.waits?.()
-    slot.waits = undefined
+    slot.release()
     for (const worker of slot.workers) this.#stop(worker, 'scale', 'there are fewer workers')
   }
 
@@ -350,12 +375,14 @@ export class Supervisor implements WorkerListener {
 
   #stop(worker: Worker, kind: StopKind, reason: string): void {
     if (worker.state === 'stopping' || worker.state === 'gone') return
-    const { slot, pid, generation } = worker
-    this.#options.emit({ type: 'worker.stopping', slot, pid, generation, reason })
+    this.#options.emit({ type: 'worker.stopping', ...named(worker), reason })
     worker.stop(kind, reason)
   }
 }
 
-function isAlive({ state }: Worker): boolean {
-  return state === 'starting' || state === 'ready'
+/** A slot in which nothing is started until there is other code. */
+const FOR_A_CHANGE: Release = () => {}
+
+function named({ slot, pid, generation }: Worker): OfWorker {
+  return { slot, pid, generation }
 }

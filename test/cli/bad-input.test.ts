@@ -88,6 +88,12 @@ const CASES: Case[] = [
   { name: 'a descriptor that is no socket', files: ok, args: ['app.ts', '--fd', '0'], code: 1, says: 'Cannot listen on file descriptor 0: it is not a socket; pass a listening socket, as systemd does, to node itself: npm, npx and tsx do not hand it on' },
   { name: 'a descriptor that is not open', files: ok, args: ['app.ts', '--fd', '77'], code: 1, says: /^Cannot listen on file descriptor 77: it is not open/ },
   { name: 'a descriptor that is no number', files: ok, args: ['app.ts', '--fd', 'x'], code: 2, says: /argument 'x' is invalid\. It is no file descriptor/ },
+  // Reloading
+  { name: 'what to watch without --reload', files: ok, args: ['app.ts', '--reload-include', '*.html'], code: 2, says: 'Cannot use --reload-include without --reload: nothing is watched; give --reload as well' },
+  { name: 'a folder to watch that is none', files: ok, args: ['app.ts', '--reload', '--reload-dir', 'app.ts'], code: 2, says: 'Cannot watch --reload-dir "app.ts": there is no such folder; give one that exists' },
+  { name: 'reloading without a supervisor', files: ok, args: ['app.ts', '--reload', '--no-supervisor'], code: 2, says: 'Cannot reload with --no-supervisor: another process starts the new code; leave out --reload' },
+  { name: 'a module to reload that is not there', files: ok, args: ['ap.ts', '--reload', '--port', '0'], code: 2, says: /^Cannot serve "ap\.ts": there is no such file in / },
+  { name: 'a certificate to reload with that is missing', files: NEVER, args: ['app.ts', '--reload', '--port', '0', ...tls], code: 2, says: /^Cannot serve TLS with ".+cert\.pem" as the certificate: there is no such file/ },
   // TLS: the app is never opened
   { name: 'a certificate that is missing', files: NEVER, args: ['app.ts', ...tls], code: 2, says: /^Cannot serve TLS with "\/.+\/cert\.pem" as the certificate: there is no such file; give the path of a file in PEM$/ },
   { name: 'a key that is a folder', files: { ...NEVER, 'cert.pem': ours.cert, 'key.pem/x': '' }, args: ['app.ts', ...tls], code: 2, says: /^Cannot serve TLS with "\/.+\/key\.pem" as the key: it is a folder; give the path of the file in it$/ },

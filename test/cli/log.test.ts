@@ -210,4 +210,40 @@ describe('Screen', () => {
     show({ type: 'warning', message: 'late' })
     assert.equal(stripVTControlCharacters(kept.text), '  ! worker 3: late\n')
   })
+
+  it('D4 shows a reload as one line, with what has changed', () => {
+    const kept = new Kept()
+    const { show } = new Screen('app.ts', kept as unknown as WriteStream, 'reloading')
+    const [old, worker] = [1, 2].map((generation) => ({
+      slot: 0,
+      pid: 40 + generation,
+      generation,
+    }))
+    show({ type: 'supervisor.listening', url: 'http://127.0.0.1:3000', workers: 1 })
+    show({ type: 'worker.ready', ...old!, took: 100 })
+    const before = kept.text.length
+    show({ type: 'roll.started', generation: 2, reason: 'db.ts and 1 more changed' })
+    show({ type: 'worker.stopping', ...old!, reason: 'it is reloaded' })
+    show({ type: 'worker.gone', ...old!, age: 1, code: 1, signal: null, cause: 'stopped, not cleanly: exit code 1' }) // oxfmt-ignore
+    show({ type: 'worker.starting', ...worker! })
+    show({ type: 'worker.ready', ...worker!, took: 100 })
+    show({ type: 'roll.ended', generation: 2, took: 412 })
+    assert.equal(
+      stripVTControlCharacters(kept.text.slice(before)),
+      '  ✓ db.ts and 1 more changed reloaded in 412 ms\n',
+    )
+  })
+
+  it('D3 D4 says at once that a worker has died, and what comes next', () => {
+    const kept = new Kept()
+    const { show } = new Screen('app.ts', kept as unknown as WriteStream, 'reloading')
+    const worker = { slot: 0, pid: 41, generation: 1 }
+    show({ type: 'supervisor.listening', url: 'http://127.0.0.1:3000', workers: 1 })
+    show({ type: 'worker.gone', ...worker, age: 1, code: null, signal: 'SIGSEGV', cause: 'crashed' }) // oxfmt-ignore
+    show({ type: 'stub.ready', pid: 42, took: 60 })
+    assert.deepEqual(stripVTControlCharacters(kept.text).trimEnd().split('\n').slice(2), [
+      '  ✗ worker 0                 crashed  process 41',
+      '  … waiting for the next change; browsers see the error',
+    ])
+  })
 })

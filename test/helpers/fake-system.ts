@@ -1,6 +1,7 @@
 import type { ServiceEvent } from '../../src/base/events.ts'
 import type { Figures, FromWorker, ToWorker, Whereabouts } from '../../src/supervisor/messages.ts'
-import { Supervisor, type SupervisorOptions, type System } from '../../src/supervisor/supervisor.ts'
+import { Supervisor } from '../../src/supervisor/supervisor.ts'
+import type { SupervisorOptions, System } from '../../src/supervisor/system.ts'
 import type { Child, Exit } from '../../src/supervisor/worker.ts'
 import { FakeWorld } from './fake-world.ts'
 
@@ -90,14 +91,16 @@ export class FakeChild implements Child {
 export class FakeSystem implements System {
   readonly world = new FakeWorld()
   readonly children: FakeChild[] = []
+  /** What stands in for them. */
+  readonly stubs: FakeChild[] = []
   readonly events: ServiceEvent[] = []
   released = 0
   readonly supervisor: Supervisor
 
   constructor(workers: number, options: Partial<SupervisorOptions> = {}) {
     const emit = (event: ServiceEvent): void => void this.events.push(event)
-    const limits = { boot: 60_000, grace: 25_000, hang: 0 }
-    this.supervisor = new Supervisor(this, { workers, emit, ...limits, ...options })
+    const usual = { workers, emit, boot: 60_000, grace: 25_000, hang: 0 }
+    this.supervisor = new Supervisor(this, { ...usual, ...options })
   }
 
   /** One whose workers are all ready. */
@@ -109,9 +112,10 @@ export class FakeSystem implements System {
     return system
   }
 
-  spawn(place: { slot: number; generation: number }): FakeChild {
-    const child = new FakeChild(1_000 + this.children.length, place)
-    this.children.push(child)
+  spawn({ isStub, ...place }: Parameters<System['spawn']>[0]): FakeChild {
+    const list = isStub ? this.stubs : this.children
+    const child = new FakeChild((isStub ? 5_000 : 1_000) + list.length, place)
+    list.push(child)
     return child
   }
 

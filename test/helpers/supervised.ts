@@ -5,24 +5,8 @@ import { RawClient } from './raw-client.ts'
 import { root } from './repository.ts'
 import { turns } from './within.ts'
 
-/** `steward serve --workers` of a program that answers who it is, on a free port. Its workers end with it. */
-export class Supervised extends Program {
-  constructor(workers: number, args: readonly string[] = [], options?: ProgramOptions) {
-    const path = join(root, 'test/programs/supervised.ts')
-    super([MAIN, 'serve', path, '--port', '0', '--workers', String(workers), ...args], options)
-  }
-
-  /** One whose workers are all ready. */
-  static async ready(
-    workers: number,
-    args?: readonly string[],
-    options?: ProgramOptions,
-  ): Promise<Supervised> {
-    const supervised = new Supervised(workers, args, options)
-    await supervised.nth('worker.ready', workers)
-    return supervised
-  }
-
+/** A program that has workers, on a free port. They end with it. */
+export class WithWorkers extends Program {
   /** The so many-th line with this event that fits, printed already or to come. */
   nth(name: string, count: number, fits: (line: Line) => boolean = () => true): Promise<Line> {
     const isIt = (line: Line): boolean => line.event === name && fits(line)
@@ -51,6 +35,25 @@ export class Supervised extends Program {
   override [Symbol.dispose](): void {
     super[Symbol.dispose]()
     for (const { event, pid } of this.lines) if (event === 'worker.starting') end(Number(pid))
+  }
+}
+
+/** `steward serve --workers` of a program that answers who it is. */
+export class Supervised extends WithWorkers {
+  constructor(workers: number, args: readonly string[] = [], options?: ProgramOptions) {
+    const path = join(root, 'test/programs/supervised.ts')
+    super([MAIN, 'serve', path, '--port', '0', '--workers', String(workers), ...args], options)
+  }
+
+  /** One whose workers are all ready. */
+  static async ready(
+    workers: number,
+    args?: readonly string[],
+    options?: ProgramOptions,
+  ): Promise<Supervised> {
+    const supervised = new Supervised(workers, args, options)
+    await supervised.nth('worker.ready', workers)
+    return supervised
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { SupervisorOptions } from '../../src/supervisor/supervisor.ts'
+import type { SupervisorOptions } from '../../src/supervisor/system.ts'
 import type { FakeChild } from '../helpers/fake-system.ts'
 import { FakeSystem } from '../helpers/fake-system.ts'
 
