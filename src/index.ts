@@ -1,6 +1,7 @@
 // Resources: what has a lifetime, and whose
 export { per, perApp, perHandler, perRequest } from './scope/resource.ts'
 export { keyed } from './scope/keyed.ts'
+export { rooms } from './websocket/rooms.ts'
 export { run, signal, stopping } from './scope/builtin.ts'
 export { header, param, query, request } from './service/request.ts'
 export type {
@@ -9,6 +10,7 @@ export type {
 export type { Notebook, Recover, RecoverContext, Recovery } from './scope/journal.ts'
 export type { Keyed, KeyedOptions, Lease } from './scope/keyed.ts'
 export type { Run } from './scope/run.ts'
+export type { Room, Rooms, Seat } from './websocket/rooms.ts'
 export type { BadRequest, Checked, RequestInfo } from './service/request.ts'
 
 // Scopes without a server: scripts and tests
@@ -23,12 +25,8 @@ export type { PictureFormat } from './scope/picture.ts'
 export { service } from './service/service.ts'
 export { serve, start } from './service/serve.ts'
 export type {
-  FetchApp,
-  NodeListener,
-  ServedApp,
-  Service,
-  ServiceOptions,
-} from './service/service.ts'
+  FastifyApp, FetchApp, KoaApp, NestApp, NodeListener, ServedApp, Service, ServiceOptions,
+} from './service/service.ts' // oxfmt-ignore
 export type { LimitOptions } from './service/limits.ts'
 export type { ServeOptions, StartOptions } from './service/options.ts'
 export type { Running, ServiceState } from './service/running.ts'

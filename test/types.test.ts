@@ -3,8 +3,8 @@ import { describe, it } from 'node:test'
 import { compile, compilers, type Diagnostic } from './helpers/compiler.ts'
 import { read } from './helpers/repository.ts'
 
-const GOOD = ['test/types/good.ts', 'test/types/hono-good.ts']
-const BAD = ['test/types/bad.ts', 'test/types/hono-bad.ts']
+const GOOD = ['good', 'hono-good', 'frameworks-good'].map((name) => `test/types/${name}.ts`)
+const BAD = ['bad', 'hono-bad', 'frameworks-bad'].map((name) => `test/types/${name}.ts`)
 
 /** The lines that say that they must be refused, and a part of the sentence that refuses them. */
 function expectations(source: string): Map<number, string> {

@@ -1,20 +1,37 @@
 import type { Context, MiddlewareHandler } from 'hono'
-import { describe, StewardError } from '../base/errors.ts'
+import { StewardError } from '../base/errors.ts'
 import type { Plan } from '../scope/graph.ts'
 import { handlerKind, requestKind } from '../scope/kind.ts'
 import { input } from '../scope/builtin.ts'
-import type { Ending, Fitting, Resource, Resources, Values } from '../scope/resource.ts'
+import type { Ending, Fitting, NeedsOf, Resource, Resources, Values } from '../scope/resource.ts'
 import type { Scope } from '../scope/scope.ts'
 import { openEvery, runningIn } from '../service/answering.ts'
 import type { FetchTransport } from '../service/fetches.ts'
 import { markInjected } from '../service/injected.ts'
 import { ServiceRun } from '../service/run.ts'
-import { noService, PlanFor, Visit } from '../service/visit.ts'
+import { noService, Visit } from '../service/visit.ts'
+import { keepVisit, visitOf } from './hono/visits.ts'
+import { injectSocket, SocketPlans } from './hono/websocket.ts'
+
+export { sse } from './hono/sse.ts'
+export { socket, websocket } from './hono/websocket.ts'
+export type { SseHandler, SseOptions } from './hono/sse.ts'
+export type {
+  InjectedSocket, Spoken, WebSocketHandler, WebSocketRoute,
+} from './hono/websocket.ts' // oxfmt-ignore
+export type { SseEvent } from '../http/event-stream.ts'
+export type { SseContext } from '../service/streams.ts'
+export type { WebSocketOptions } from '../websocket/handshake.ts'
+export type { Closed, Socket } from '../websocket/socket.ts'
 
 /** What a Hono app's environment has after `inject(wanted)`: for sub-apps, `new Hono<Injected<typeof wanted>>()`. */
 export interface Injected<Wanted extends Resources> {
   Variables: Values<Wanted>
 }
+
+/** The scopes that are open around a handler: that of the handler is not, where it speaks over a WebSocket for hours. */
+type Around<Wanted> =
+  'WebSocket' extends NeedsOf<Wanted> ? 'app' | 'request' : 'app' | 'request' | 'handler'
 
 /** Hono's context of the request, as a resource. */
 export const context: Resource<Context, 'request', 'Hono context'> = input(requestKind, 'context')
@@ -40,21 +57,20 @@ export const context: Resource<Context, 'request', 'Hono context'> = input(reque
  */
 export function inject<const Wanted extends Resources>(
   wanted: Wanted &
-    Fitting<Wanted, 'app' | 'request' | 'handler', 'request' | 'Hono context', 'a Hono handler'>,
+    Fitting<Wanted, Around<Wanted>, 'request' | 'Hono context' | 'WebSocket', 'a Hono handler'>,
 ): MiddlewareHandler<Injected<Wanted>> {
-  if (typeof wanted !== 'object' || wanted === null) {
-    throw new StewardError(
-      'ERR_BAD_OPTION',
-      `Cannot inject ${describe(wanted)}: pass an object of resources, inject({ pool })`,
-    )
-  }
-  const plans = new PlanFor(wanted)
   const middleware: MiddlewareHandler = (c, next) => {
     const visit = visitOf(c)
     if (!visit) return injectAlone({ c, next, plans })
-    return injectInto({ c, next, visit, plan: plans.in(visit.host.app) })
+    const plan = plans.in(visit.host.app)
+    const injecting = { c, next, visit, plan }
+    if (!plans.wantSocket) return injectInto(injecting)
+    return injectSocket(injectInto, { ...injecting, heeds: plans.heed })
   }
-  return markInjected(middleware, wanted) as MiddlewareHandler<Injected<Wanted>>
+  // It says what is wrong with what is wanted, before plans are made of that
+  const marked = markInjected(middleware, wanted) as MiddlewareHandler<Injected<Wanted>>
+  const plans = new SocketPlans(wanted)
+  return marked
 }
 
 interface Injecting {
@@ -175,24 +191,8 @@ function setVariables(c: Context, plan: Plan, scope: Scope): void {
   }
 }
 
-const visits = new WeakMap<Request, Visit>()
-
-/** The visit that came with the request: over HTTP and by `running.fetch` it is the execution context. */
-function visitOf(c: Context): Visit | undefined {
-  const execution = executionOf(c)
-  return execution instanceof Visit ? execution : visits.get(c.req.raw)
-}
-
-function executionOf(c: Context): unknown {
-  try {
-    return c.executionCtx
-  } catch {
-    return undefined // there is none: app.request() without a fourth argument
-  }
-}
-
 interface InjectingAlone extends Pick<Injecting, 'c' | 'next'> {
-  readonly plans: PlanFor
+  readonly plans: SocketPlans
 }
 
 /** `app.request(path, init, running.env)`: the outermost middleware is the first to hear of the request, and ends it. */
@@ -204,7 +204,7 @@ async function injectAlone({ c, next, plans }: InjectingAlone): Promise<void> {
   const { raw } = c.req
   const transport = running.fetches.begin(raw)
   const visit = new Visit(running, transport, raw)
-  visits.set(raw, visit)
+  keepVisit(c, visit)
   try {
     const { everyRequest, app } = running
     if (everyRequest) await openEvery(visit, app.graph.plan(everyRequest))

@@ -4,6 +4,7 @@
  */
 export type ErrorCode =
   | 'ERR_APP_NOT_USABLE'
+  | 'ERR_BAD_MESSAGE'
   | 'ERR_BAD_OPTION'
   | 'ERR_BAD_REQUEST'
   | 'ERR_CAPTIVE'
@@ -29,6 +30,7 @@ export type ErrorCode =
   | 'ERR_NEEDS'
   | 'ERR_NOTE'
   | 'ERR_NOT_A_RESOURCE'
+  | 'ERR_NOT_INJECTED'
   | 'ERR_NOT_RUNNING'
   | 'ERR_NO_SERVICE'
   | 'ERR_NO_YIELD'

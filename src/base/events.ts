@@ -2,7 +2,7 @@ import type { Release } from './world.ts'
 
 /** Something under way that a start or a stop is waiting for. `age` is in milliseconds. */
 export interface Waiting {
-  kind: 'request' | 'connection' | 'handler' | 'background' | 'hook' | 'resource'
+  kind: 'request' | 'connection' | 'socket' | 'handler' | 'background' | 'hook' | 'resource'
   /** A request's method and path, a resource's or a hook's name. */
   what: string
   age: number
@@ -16,6 +16,8 @@ export interface Served {
   cut: number
   /** Clients that left before their response was complete. */
   left: number
+  /** Upgraded connections whose clients a stop has parted with: how many were told, and how many of these did not answer in time. Absent: there were none. */
+  sockets?: { told: number; lost: number }
   /** Requests that a stop turned away with 503, as it was told to: their handler did not run. */
   refused: number
 }
@@ -28,6 +30,7 @@ export function sumOf(first: Served | undefined, second: Served): Served {
     cut: first.cut + second.cut,
     left: first.left + second.left,
     refused: first.refused + second.refused,
+    ...(first.sockets ? { sockets: first.sockets } : {}),
   }
 }
 
@@ -72,6 +75,10 @@ export type ServiceEvent =
   | { type: 'service.draining' }
   | { type: 'listener.closed' }
   | { type: 'drain.waiting'; for: readonly Waiting[] }
+  /** The clients of WebSockets and of event streams are told, over so many milliseconds; `code` is that of the Close frames. */
+  | { type: 'goodbye.started'; clients: number; code: number; over: number }
+  /** One of them has not closed in its time. */
+  | { type: 'socket.lost'; method: string; url: string; age: number }
   | {
       type: 'request.cut'
       method: string

@@ -21,7 +21,7 @@ const MOST_FRAMES = 8
 /** What a worker shows of its own: its supervisor tells how it comes and goes. */
 const TROUBLE = new Set<ServiceEvent['type']>([
   'start.waiting', 'resource.failed', 'resource.late', 'drain.waiting', 'request.cut', 'handler.abandoned',
-  'request.failed', 'process.held', 'warning', 'error',
+  'socket.lost', 'request.failed', 'process.held', 'warning', 'error',
 ]) // oxfmt-ignore
 
 /** What the supervisor of a single worker leaves to that one. */
@@ -152,6 +152,10 @@ export class Screen {
       case 'request.cut': {
         const how = event.answered ? 'answered 503 in its place' : 'cut'
         return [this.#line('bad', `${event.method} ${event.url}`, time(event.age), how)]
+      }
+      case 'socket.lost': {
+        const what = `${event.method} ${event.url}`
+        return [this.#line('note', what, time(event.age), 'its client did not close in time')]
       }
       case 'handler.abandoned':
         return [
@@ -320,8 +324,10 @@ export class Screen {
     return [this.#line('bad', what), ...frames.map((frame) => this.#style('dim', frame))]
   }
 
-  #summary(clean: boolean, { requests, cut, left }: Served, took: StageTimes): string {
-    const gone = left > 0 ? `, ${left} left by their clients` : ''
+  #summary(clean: boolean, served: Served, took: StageTimes): string {
+    const { requests, cut, left, sockets } = served
+    const parted = sockets ? `, goodbye said to ${sockets.told} sockets (${sockets.lost} lost)` : ''
+    const gone = left > 0 ? `, ${left} left by their clients${parted}` : parted
     const stages = `told in ${time(took.stopping)}, drained in ${time(took.draining)}, closed in ${time(took.closing)}`
     return `${this.#stopped(clean)}: ${requests} served, ${cut} cut${gone}; ${stages}`
   }

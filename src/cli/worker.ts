@@ -14,6 +14,7 @@ import {
 import { failureOf } from './fatal.ts'
 import { openInspector } from './inspection.ts'
 import type { Role } from './screen.ts'
+import { rooms } from '../websocket/rooms.ts'
 import { Vitals } from './vitals.ts'
 
 /** How long an idle connection was promised to be kept, where nothing else was said, in milliseconds. */
@@ -28,7 +29,7 @@ const SHORT_IDLE = 100
  */
 const SOON = 100
 /** In development nobody waits for what an old worker has under way. In milliseconds. */
-const SHORT: StopManner = { idle: SHORT_IDLE, drainDelay: 0, drain: 300 }
+const SHORT: StopManner = { idle: SHORT_IDLE, drainDelay: 0, drain: 300, atOnce: true }
 
 /** How much of an error's message is told, in characters: all of it is in the log. */
 const LONGEST_REASON = 500
@@ -149,6 +150,9 @@ export class WorkerLink implements AsWorker {
       this.#silence = realWorld.timer(this.place.beat!, beat, 'idle')
     }
     beat()
+    // One of them says it for all, and a single worker is the first
+    const { errand, slot } = this.place
+    if (errand === undefined && slot === 1 && run.app.graph.find(rooms)) tellOfRooms(run)
   }
 
   /** Tells why there is nothing to run. */
@@ -197,12 +201,13 @@ export class WorkerLink implements AsWorker {
 
   /** Where others serve on, a connection is kept as long as it was promised, and nobody has to look away. */
   #mannerOf(kind: StopKind): StopManner {
-    const { development } = this.place
-    if (development) return { ...SHORT, company: this.#company, staysReady: kind !== 'stop' }
-    if (kind === 'stop') return { company: this.#company }
+    const goesOn = kind !== 'stop'
+    const manner = { staysReady: goesOn, restarts: goesOn }
+    if (this.place.development) return { ...SHORT, ...manner, company: this.#company }
+    if (!goesOn) return { company: this.#company }
     // Somebody waits: with every connection that is kept, clients wait as well
-    if (kind === 'handover') return { idle: SHORT_IDLE, drainDelay: 0, staysReady: true }
-    return { idle: this.#keepAlive, drainDelay: 0, staysReady: true }
+    const idle = kind === 'handover' ? SHORT_IDLE : this.#keepAlive
+    return { ...manner, drainDelay: 0, idle }
   }
 
   /** Who is there to accept when all workers stop. */
@@ -229,4 +234,10 @@ export class WorkerLink implements AsWorker {
     // The supervisor may have died meanwhile; then `disconnect` comes
     if (process.connected) process.send?.(message, undefined, undefined, () => {})
   }
+}
+
+function tellOfRooms({ emit }: ServiceRun): void {
+  const message =
+    'Rooms reach the clients of one worker only, and there are several: pass on what is broadcast by way of a database or a broker, or serve with one'
+  emit({ type: 'warning', message })
 }

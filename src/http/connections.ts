@@ -1,6 +1,7 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Exchange } from './exchange.ts'
+import type { Goodbye } from './goodbyes.ts'
 import { saysClose } from './internals.ts'
 import type { Traffic } from './traffic.ts'
 
@@ -39,11 +40,21 @@ export function connectionOf(
   return (socket as Carrier | undefined)?.[CONNECTION]
 }
 
+/** Who speaks on a connection that no longer speaks HTTP, or in a response without an end, and knows how to end it. */
+export interface Speaker {
+  /** The service stops: the client is told, and then parted with. Told once; `ownTime` is what it may take before, in milliseconds. */
+  goodbye(goodbye: Goodbye, ownTime: number): void
+  /** Its time is over: says what was not said yet. A connection that it speaks on is half-closed behind that. */
+  cut(): void
+}
+
 /** What a connection has become that no longer speaks HTTP. */
 export interface Upgraded {
   readonly method: string
   readonly path: string
   readonly since: number
+  /** Absent where nobody is known. */
+  readonly speaker?: Speaker
 }
 
 /** What most connections never have. */

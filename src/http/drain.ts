@@ -3,8 +3,10 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Deadline } from '../base/deadline.ts'
 import type { Release } from '../base/world.ts'
 import type { Connection, Phase } from './connections.ts'
+import { endEventStream } from './event-stream.ts'
 import type { Exchange } from './exchange.ts'
 import { cutStream, endRequest, goAway, isAnswered, streamOf } from './http2.ts'
+import { sayGoodbyes, type Goodbyes } from './goodbyes.ts'
 import { linger } from './linger.ts'
 import type { Listener } from './listener.ts'
 import { hasWholeHead } from './internals.ts'
@@ -36,6 +38,9 @@ const PATIENCE = 5_000
 /** How far apart two looks at the connections are at least, in milliseconds. */
 const MOMENT = 5
 
+/** How long the handler of an upgraded connection that heeds the stop may go on, in milliseconds, and a fifth of the drain at most. */
+const OWN_TIME = 2_000
+
 const REQUEST_TIMEOUT =
   'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
 
@@ -59,6 +64,7 @@ export class Drain {
   readonly #releases: Release[] = []
   /** When the connections are looked at next, and how to take that back. */
   #look: { at: number; release: Release } | undefined = undefined
+  #goodbyes: Goodbyes | undefined = undefined
   #state: 'accepting' | 'emptying' | 'over' = 'accepting'
   #hasRefused = false
 
@@ -83,13 +89,22 @@ export class Drain {
       if (connection.last) goAway(connection)
     }
     this.#keepLimits()
+    this.#sayGoodbyes()
     this.#lookAtAll()
     void this.#closeListener()
     await this.#over.promise
   }
 
+  /** Those whose handlers have something of their own to say have a moment for it first. */
+  #sayGoodbyes(): void {
+    const left = this.#limits.t1.remaining
+    this.#traffic.ownTime = Math.min(OWN_TIME, left / 5)
+    this.#goodbyes = sayGoodbyes(this.#traffic, left)
+  }
+
   #end(): void {
     this.#state = 'over'
+    this.#goodbyes?.stop()
     this.#traffic.changed = undefined
     for (const release of this.#releases) release()
     this.#look?.release()
@@ -187,9 +202,18 @@ export class Drain {
   #interrupt(): void {
     if (this.#traffic.stage !== 'draining') return
     this.#traffic.stage = 'spent'
+    this.#goodbyes?.hurry()
     for (const exchange of this.#traffic.exchanges()) exchange.interrupt('spent')
+    void this.#endStreams()
     for (const { exchange } of this.#traffic.background) exchange.interrupt('spent')
     this.#lookAtAll()
+  }
+
+  /** Who has heard its signal may say a last word first. */
+  async #endStreams(): Promise<void> {
+    await turn()
+    await turn()
+    for (const exchange of this.#traffic.exchanges()) endEventStream(exchange)
   }
 
   /** T2: who has no answer yet gets ours. */
@@ -303,10 +327,14 @@ function refuseStreams(connection: Connection): void {
   goAway(connection)
 }
 
-/** Nobody has ended it in its own protocol. */
+/** Nobody has ended it in its own protocol; where somebody could, it is said now. */
 function cutUpgraded(connection: Connection): void {
   const { upgraded, traffic, socket } = connection
-  const { method, path: url, since } = upgraded!
+  const { method, path: url, since, speaker } = upgraded!
+  if (speaker) {
+    speaker.cut()
+    return linger(connection)
+  }
   traffic.served.cut++
   traffic.emit({
     type: 'request.cut',

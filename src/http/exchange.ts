@@ -1,7 +1,7 @@
 import { OutgoingMessage, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { ServerHttp2Stream } from 'node:http2'
 import type { StewardError } from '../base/errors.ts'
-import type { Connection } from './connections.ts'
+import type { Connection, Speaker } from './connections.ts'
 import { isGone, reasonOf, type Interruption } from './interruption.ts'
 import { breakRequest, endRequest, isAnswered, streamOf } from './http2.ts'
 
@@ -211,6 +211,9 @@ export class Exchange {
     return this.#interruption === 'gone' && isGone(error)
   }
 
+  /** Who speaks in its response, or on its connection, and can end that when the service stops. */
+  speaker: Speaker | undefined = undefined
+
   /** It was answered 503, as the stop was told to. Set by whoever did. */
   turnedAway = false
 
@@ -275,7 +278,8 @@ export class Exchange {
 
   /** The response is finished, or its connection is gone. */
   responseClosed(): void {
-    if (!this.#isSent) this.#interrupted()
+    if (this.connection.upgraded) this.interrupt('gone')
+    else if (!this.#isSent) this.#interrupted()
     if (this.#state === 'running') this.#state = 'finishing'
     else if (this.#state === 'answering') this.#close()
   }

@@ -38,13 +38,18 @@ function settle(exchange: Exchange, result: PromiseLike<unknown>): void {
 function failed(exchange: Exchange, error: unknown): void {
   exchange.fail(error)
   exchange.tellFailed(error, isStewardError(error) ? error.path : [])
-  const { response } = exchange
   try {
-    // Ended whole before it threw: the client has its answer, or will have it
-    if (!answerFor(exchange, 500) && !response.writableEnded) end(response)
+    breakOff(exchange)
   } finally {
     exchange.handlerSettled()
   }
+}
+
+/** Answers 500 if no head was sent, otherwise ends the response so that it does not look whole. */
+export function breakOff(exchange: Exchange): void {
+  const { response } = exchange
+  // Ended whole before it threw: the client has its answer, or will have it
+  if (!answerFor(exchange, 500) && !response.writableEnded) end(response)
 }
 
 function end(response: ServerResponse): void {

@@ -1,4 +1,5 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { Readable } from 'node:stream'
 import { clearHeaders, setHeaders } from './head.ts'
 import { streamOf } from './http2.ts'
 
@@ -6,8 +7,12 @@ import { streamOf } from './http2.ts'
 export interface Held {
   /** Has the handler ended the response? */
   readonly ended: boolean
+  /** Called when it does. */
+  whenEnded: (() => void) | undefined
   /** The status that the handler chose; `undefined` while it has neither written a head nor ended the response. */
   status(): number | undefined
+  /** The handler has returned: what comes from now on, from whoever it left at work, waits for `release` and is not refused. */
+  returned(): void
   /** Hands what was held to the real response, which from now on works as if it had never been held. */
   release(): void
   /** Forgets what was held, headers and status too, so that another answer can be sent instead. */
@@ -30,6 +35,11 @@ type Methods = Record<string, Method>
  * Keeps a response back: heads and headers are written as usual, a body that is ended in one piece (up to `limit` bytes)
  * is kept, and nothing leaves until `release`. A first `write()`, `flushHeaders()` or `pipe()`, and a body over the limit,
  * throw what `streams` makes. Ends with `release` or `discard`, of which the first counts.
+ *
+ * ```
+ * holding ── returned ──▶ waiting ── release, discard ──▶ let go
+ *    └─────────────── release, discard ──────────────────────┘
+ * ```
  */
 export function holdResponse(
   response: ServerResponse,
@@ -47,6 +57,7 @@ export function dropHold(response: ServerResponse): void {
 }
 
 class Hold implements Held {
+  whenEnded: (() => void) | undefined
   readonly #response: ServerResponse
   readonly #streams: () => Error
   readonly #limit: number
@@ -55,10 +66,14 @@ class Hold implements Held {
   readonly #inner: Methods = {}
   /** The response's head before: what `discard` goes back to. */
   readonly #head: { status: number; message: string | undefined; headers: OutgoingHttpHeaders }
-  #state: 'holding' | 'let go' = 'holding'
+  #state: 'holding' | 'waiting' | 'let go' = 'holding'
   #headWritten = false
   #end: unknown[] | undefined = undefined
-  readonly #onPipe = (source: NodeJS.ReadableStream): void => {
+  /** Calls that came while it waited, in order. */
+  readonly #waiting: [name: string, args: unknown[]][] = []
+  readonly #sources: Readable[] = []
+  readonly #onPipe = (source: Readable): void => {
+    if (this.#state === 'waiting') return void this.#sources.push(source)
     // Or it would write, and throw where nobody can catch it
     source.unpipe(this.#response)
     throw this.#streams()
@@ -81,16 +96,25 @@ class Hold implements Held {
     return this.#headWritten || this.ended ? this.#response.statusCode : undefined
   }
 
+  returned(): void {
+    if (this.#state === 'holding') this.#state = 'waiting'
+  }
+
   release(): void {
     if (this.#state === 'let go') return
+    const response = this.#response
     this.#letGo()
-    if (this.#end) this.#inner.end!.apply(this.#response, this.#end)
-    else if (this.#headWritten) this.#response.writeHead(this.#response.statusCode)
+    if (this.#end) this.#inner.end!.apply(response, this.#end)
+    else if (this.#headWritten) response.writeHead(response.statusCode)
+    for (const [name, args] of this.#waiting) this.#inner[name]!.apply(response, args)
+    // Who was told to wait by write() waits for this
+    if (this.#waiting.length > 0 && !response.writableNeedDrain) response.emit('drain')
   }
 
   discard(): void {
     if (this.#state === 'let go') return
     this.#letGo()
+    for (const source of this.#sources) source.unpipe(this.#response).destroy()
     if (this.#response.headersSent) return
     const { status, message, headers } = this.#head
     clearHeaders(this.#response)
@@ -103,9 +127,17 @@ class Hold implements Held {
   #method(name: string, held: Method): void {
     const inner = (this.#response as unknown as Methods)[name]!
     this.#inner[name] = inner
-    const value = (...args: unknown[]): unknown =>
-      this.#state === 'holding' ? held(...args) : inner.apply(this.#response, args)
+    const value = (...args: unknown[]): unknown => {
+      if (this.#state === 'let go') return inner.apply(this.#response, args)
+      if (this.#state === 'holding' || name === 'writeHead') return held(...args)
+      return this.#wait(name, args)
+    }
     this.#put(name, { value, configurable: true, writable: true })
+  }
+
+  #wait(name: string, args: unknown[]): unknown {
+    if (!this.ended) this.#waiting.push([name, args])
+    return name === 'write' ? false : this.#response
   }
 
   #replace(): void {
@@ -142,6 +174,7 @@ class Hold implements Held {
     // Who waits for it inside the handler would wait for itself: it is called when the body has been taken
     const callback = args.findLast((arg) => typeof arg === 'function')
     if (callback) process.nextTick(callback)
+    this.whenEnded?.()
     return this.#response
   }
 

@@ -64,7 +64,7 @@ const HALF_OPEN = 5_000
  */
 export function waitHalfOpen(socket: Socket): void {
   const connection = connectionOf(socket)
-  if (!connection || connection.session) return
+  if (!connection || connection.session || connection.upgraded) return
   const waiting = connection.exchanges.filter(({ unanswered }) => unanswered)
   if (waiting.length === 0) return
   for (const exchange of waiting) exchange.interrupt('gone')

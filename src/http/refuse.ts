@@ -57,6 +57,7 @@ export function turnAway(exchange: Exchange): void {
 export function answerFor(exchange: Exchange, status: number, headers: Headers = {}): boolean {
   const { response } = exchange
   dropHold(response)
+  if (exchange.connection.upgraded) return false
   const stream = streamOf(response)
   const isOpen = stream ? !stream.destroyed && !stream.closed : !response.destroyed
   if (response.headersSent || !isOpen) return false
@@ -112,7 +113,8 @@ const DETACHED = {
   },
 }
 
-function detach(response: ServerResponse): void {
+/** From now on what the app writes to it goes nowhere, and throws nothing. */
+export function detach(response: ServerResponse): void {
   Object.assign(response, DETACHED)
   // Middlewares that kept the original methods make Node tell of a write after the end
   response.on('error', ignore)

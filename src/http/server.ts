@@ -12,6 +12,8 @@ import type { Connection } from './connections.ts'
 import { Drain, type DrainLimits } from './drain.ts'
 import type { Exchange } from './exchange.ts'
 import { handle, type Handler } from './handling.ts'
+import { becomesForeign } from './foreign-socket.ts'
+import type { Goodbye } from './goodbyes.ts'
 import { Health, type HealthOptions } from './health.ts'
 import {
   DEFAULT_LIMITS, http1Options, http2Options, limitServers, endIdle, type Limits,
@@ -24,6 +26,7 @@ import { cutStalls } from './stalls.ts'
 import { keepRenewed } from './renewal.ts'
 import { takeOver } from './take-over.ts'
 import { Traffic, type RefuseFrom } from './traffic.ts'
+import { asksForWebSocket, offerUpgrade } from './upgrade.ts'
 
 /** What a server is made of. */
 export interface HttpServerOptions {
@@ -32,6 +35,8 @@ export interface HttpServerOptions {
    * becomes a 500 if no head was sent, otherwise the end of the connection; and an event `request.failed`.
    */
   handler(request: IncomingMessage, response: ServerResponse, exchange: Exchange): unknown
+  /** Takes the requests for a WebSocket of an app that speaks it by itself. Absent: they are handled like any other request. */
+  upgrade?: ((request: IncomingMessage, socket: Socket, head: Buffer) => void) | undefined
   /** Probes that are answered before the handler, and not counted as served. */
   health?: HealthOptions | undefined
   /** What connections are encrypted with. Absent: they are not. */
@@ -104,7 +109,8 @@ export class HttpServer {
     this.#listener = new Listener({ acceptor: this.#acceptor, http1 }, traffic)
     limitServers({ acceptor: this.#acceptor, http2 }, limits)
     for (const server of new Set<NetServer | undefined>([this.#acceptor, http1, http2])) {
-      if (server) take(server, { traffic, limits, handler: takerOf(options) })
+      const { upgrade } = options
+      if (server) take(server, { traffic, limits, handler: takerOf(options), upgrade })
     }
   }
 
@@ -160,7 +166,9 @@ export class HttpServer {
   get load(): Load {
     let underWay = 0
     let oldest = 0
-    for (const { age } of this.#traffic.exchanges()) {
+    for (const { age, connection } of this.#traffic.exchanges()) {
+      // Hours are nothing for a WebSocket: it is counted as the connection that it is
+      if (connection.upgraded) continue
       underWay++
       oldest = Math.max(oldest, age)
     }
@@ -170,9 +178,10 @@ export class HttpServer {
 
   /**
    * The first moment of a stop. Everything is still served, but from now on the last response of each connection says
-   * `Connection: close`. Calling it again does nothing.
+   * `Connection: close`. Calling it again does nothing. `goodbye` is how upgraded connections are parted with.
    */
-  stopping(): void {
+  stopping(goodbye?: Goodbye): void {
+    if (goodbye) this.#traffic.goodbye = goodbye
     this.#traffic.stopping()
   }
 
@@ -234,20 +243,33 @@ function serve(exchange: Exchange, handler: Handler): void {
   handle(exchange, handler)
 }
 
+interface Taking {
+  readonly traffic: Traffic
+  readonly limits: Limits
+  readonly handler: Answerer
+  readonly upgrade: HttpServerOptions['upgrade']
+}
+
 /** Takes what one of the servers emits. */
-function take(
-  server: NetServer,
-  { traffic, limits, handler }: { traffic: Traffic; limits: Limits; handler: Answerer },
-): void {
+function take(server: NetServer, { traffic, limits, handler, upgrade }: Taking): void {
   // Node asks whether to answer `Expect` only when somebody listens; and makes requests of streams only then
   for (const event of ['checkContinue', 'checkExpectation']) server.on(event, ignore)
   const isHttp2 = 'updateSettings' in server
   if (isHttp2) server.on('request', ignore)
   else listenForConnect(server)
+  if (!isHttp2) {
+    server.on('upgrade', ignore)
+    ;(server as { shouldUpgradeCallback?: unknown }).shouldUpgradeCallback = asksForWebSocket
+  }
   takeOver(server, traffic, {
     request: (exchange, event) => {
       if (event === 'checkExpectation') handle(exchange, refuseExpectation)
       else handler(event === 'checkContinue' ? continued(exchange) : exchange)
+    },
+    upgrade(connection, request, head) {
+      if (!upgrade) return handler(offerUpgrade(connection, request, head))
+      becomesForeign(connection, request)
+      upgrade(request, connection.socket, head)
     },
     other(event, args, emit) {
       if (event === 'timeout' && isHttp2) {

@@ -3,6 +3,7 @@ import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Server, Socket } from 'node:net'
 import { connectionOf, type Connection } from './connections.ts'
 import { Exchange } from './exchange.ts'
+import { becomesForeign } from './foreign-socket.ts'
 import { endSession, goAway, sessionOf, streamOf } from './http2.ts'
 import { innerSocket } from './internals.ts'
 import { decideAtHead } from './last.ts'
@@ -22,6 +23,8 @@ export type Emit = (event: string, ...args: unknown[]) => boolean
 export interface Takes {
   /** A request that may reach a handler. */
   request(exchange: Exchange, event: RequestEvent, emit: Emit): void
+  /** A request for another protocol that may reach a handler, with what came behind it. Absent: its own listeners take it. */
+  upgrade?(connection: Connection, request: IncomingMessage, head: Buffer): void
   /** Every other event: gives whether anybody has heard it. */
   other(event: string, args: unknown[], emit: Emit): boolean
 }
@@ -55,7 +58,14 @@ export function takeOver(server: Server, traffic: Traffic, takes: Takes): void {
     else if (event === 'stream') return takeStream(traffic, emit, [first, second, third, fourth])
     else if (event === 'connect' && takesNoConnect(server)) return answerConnect(second as Socket)
     else if (event === 'upgrade' || event === 'connect') {
-      if (!upgrades(traffic, first as IncomingMessage, second as Socket)) return true
+      const request = first as IncomingMessage
+      const connection = upgrading(request, second as Socket)
+      if (connection && !mayUpgrade(connection)) return true
+      if (connection && event === 'upgrade' && takes.upgrade) {
+        takes.upgrade(connection, request, third as Buffer)
+        return true
+      }
+      if (connection) becomesForeign(connection, request)
     } else return takes.other(event, [first, second, third], emit)
     return emit(event, first, second, third)
   }
@@ -193,22 +203,18 @@ class BareResponse {
 const UNAVAILABLE =
   'HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n'
 
-/** May a connection become something else now? While it drains, the client is to ask elsewhere. */
-function upgrades(traffic: Traffic, request: IncomingMessage, socket: Socket): boolean {
-  const connection = streamOf(request) ? undefined : connectionOf(socket)
-  if (!connection) return true
-  if (!connection.open) {
-    socket.destroy()
-    return false
-  }
-  if (traffic.stage !== 'serving' && traffic.stage !== 'stopping') {
-    socket.on('error', ignore)
-    socket.end(UNAVAILABLE)
-    return false
-  }
-  const { method = '', url = '' } = request
-  connection.upgraded = { method, path: url.split('?', 1)[0]!, since: traffic.world.now() }
-  return true
+/** The connection that is asked to become something else; `undefined` when only a stream of it is, or it is not known. */
+function upgrading(request: IncomingMessage, socket: Socket): Connection | undefined {
+  return streamOf(request) ? undefined : connectionOf(socket)
+}
+
+/** May it become something else now? While it drains, the client is to ask elsewhere. */
+function mayUpgrade({ open, socket, traffic: { stage } }: Connection): boolean {
+  if (open && (stage === 'serving' || stage === 'stopping')) return true
+  socket.on('error', ignore)
+  if (open) socket.end(UNAVAILABLE)
+  else socket.destroy()
+  return false
 }
 
 function ignore(): void {}

@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net'
 import type { Emit, Served, Waiting } from '../base/events.ts'
 import type { World } from '../base/world.ts'
-import { Connection, connectionOf } from './connections.ts'
+import { Connection, connectionOf, type Speaker, type Upgraded } from './connections.ts'
 import type { Exchange } from './exchange.ts'
+import { GOING_AWAY, type Goodbye } from './goodbyes.ts'
 import { endSession, goAway } from './http2.ts'
 import { decideAtHead } from './last.ts'
 import { waitHalfOpen } from './linger.ts'
@@ -18,6 +19,8 @@ export type Stage = 'serving' | 'stopping' | 'draining' | 'spent' | 'refusing'
 export type RefuseFrom = 'stopping' | 'draining'
 
 const STAGES: readonly Stage[] = ['serving', 'stopping', 'draining', 'spent', 'refusing']
+
+const DRAINING = new Set<Stage>(['draining', 'spent', 'refusing'])
 
 /** How seldom a warning that repeats is told, in milliseconds. */
 const SELDOM = 10_000
@@ -39,6 +42,10 @@ export class Traffic {
   /** Connections accepted so far. */
   accepted = 0
   stage: Stage = 'serving'
+  /** How upgraded connections are parted with. */
+  goodbye: Goodbye = GOING_AWAY
+  /** How long the handlers of such connections may take of their own for a goodbye, in milliseconds: set by the drain. */
+  ownTime = 0
   /** From which stage on new requests are turned away; `undefined`: never before `refusing`. */
   refuseFrom: RefuseFrom | undefined = undefined
   /** Has somebody else made the server? It is only followed then, until it is drained. */
@@ -73,11 +80,35 @@ export class Traffic {
   stopping(): void {
     if (this.stage !== 'serving') return
     this.stage = 'stopping'
-    for (const { session, exchanges } of this.connections) {
+    for (const { session, upgraded, exchanges } of this.connections) {
       // HTTP/2 has no such header: its clients hear of it by GOAWAY, when the drain begins
-      if (session) continue
+      if (session || upgraded) continue
       for (const { response } of exchanges) decideAtHead(response)
     }
+  }
+
+  /** Everybody who speaks, and has to be parted with. */
+  speakers(): Speaker[] {
+    const speakers: Speaker[] = []
+    for (const { upgraded, exchanges } of this.connections) {
+      if (upgraded?.speaker) speakers.push(upgraded.speaker)
+      for (const { speaker } of exchanges) if (speaker) speakers.push(speaker)
+    }
+    return speakers
+  }
+
+  /** From now on somebody speaks: when the goodbyes have been said already, this one hears its own at once. */
+  speaks(speaker: Speaker): void {
+    if (DRAINING.has(this.stage)) speaker.goodbye(this.goodbye, this.ownTime)
+  }
+
+  /** A client was told that its connection ends. `lost`: it has not said so, too, in its time. */
+  tellParted(what: 'told' | 'lost', upgraded: Upgraded): void {
+    const sockets = (this.served.sockets ??= { told: 0, lost: 0 })
+    sockets[what]++
+    if (what === 'told') return
+    const { method, path: url, since } = upgraded
+    this.emit({ type: 'socket.lost', method, url, age: this.world.now() - since })
   }
 
   /** A warning that would come with every connection: told once in ten seconds. */
@@ -182,14 +213,19 @@ function closed(socket: Socket): void {
 }
 
 function waitingOn(connection: Connection, between: ReadonlySet<Socket>): Waiting[] {
-  const { exchanges, traffic, socket, since } = connection
+  const { exchanges, traffic, socket, since, upgraded } = connection
   if (exchanges.length > 0) return exchanges.map(waitingFor)
+  if (upgraded && connection.state !== 'gone') {
+    const what = `${upgraded.method} ${upgraded.path}`
+    return [{ kind: 'socket', what, age: traffic.world.now() - upgraded.since }]
+  }
   if (traffic.stage === 'serving' || connection.state === 'gone') return []
   const what = `${socket.remoteAddress ?? 'a client'} (${connection.phase(between)})`
   return [{ kind: 'connection', what, age: traffic.world.now() - since }]
 }
 
 function waitingFor(exchange: Exchange): Waiting {
-  const kind = exchange.unanswered ? 'request' : 'handler'
+  const isOpen = exchange.unanswered
+  const kind = !isOpen ? 'handler' : exchange.connection.upgraded ? 'socket' : 'request'
   return { kind, what: exchange.name, age: exchange.age }
 }

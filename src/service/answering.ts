@@ -1,10 +1,12 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { describe, StewardError } from '../base/errors.ts'
 import type { Exchange } from '../http/exchange.ts'
 import type { Plan } from '../scope/graph.ts'
 import type { Resources } from '../scope/resource.ts'
 import type { FetchTransport } from './fetches.ts'
-import { isFetchApp, type FetchApp, type NodeListener, type ServedApp } from './service.ts'
+import type { Adopted } from './framework.ts'
+import { isFetchApp, type FetchApp, type NodeListener } from './service.ts'
 import { answerError, answerOf, isResponse } from './thrown.ts'
 import { PlanFor, Visit, type Host } from './visit.ts'
 
@@ -14,6 +16,11 @@ const HOST: unique symbol = Symbol.for('steward.host')
 /** The visit of a request that Node received; `undefined` when no service of ours did. */
 export function visitOf(request: IncomingMessage): Visit | undefined {
   return (request as { [VISIT]?: Visit })[VISIT]
+}
+
+/** From now on the request is known by its visit. */
+export function putVisit(request: IncomingMessage, visit: Visit): void {
+  ;(request as { [VISIT]?: Visit })[VISIT] = visit
 }
 
 /** What handlers find a running service by where a request did not come through it: the environment of `app.request`. */
@@ -32,17 +39,20 @@ export function runningIn(env: unknown): object | undefined {
 export interface Answering {
   overHttp(request: IncomingMessage, response: ServerResponse, exchange: Exchange): unknown
   byFetch(request: Request, transport: FetchTransport): Promise<Response>
+  /** Takes a request for a WebSocket, where the app speaks that by itself. */
+  readonly upgrade?: (request: IncomingMessage, socket: Socket, head: Buffer) => void
 }
 
 /** Puts an app to work in a running service. Loads the adapter for fetch apps only where there is one. */
 export async function answeringWith(
-  app: ServedApp | undefined,
+  adopted: Adopted | undefined,
   host: Host,
   every: Resources | undefined,
 ): Promise<Answering> {
   const first = every && new PlanFor(every)
-  if (app === undefined) return nothingToServe
-  if (!isFetchApp(app)) return { overHttp: listenerAnswers(app, host, first), byFetch: cannotFetch }
+  if (adopted === undefined) return nothingToServe
+  const { app, server } = adopted
+  if (!isFetchApp(app)) return listenerAnswering(app, { host, server, first })
   const { getRequestListener } = await import('@hono/node-server')
   const answer = fetchAnswers(app, first)
   const listener = getRequestListener(
@@ -53,7 +63,7 @@ export async function answeringWith(
   )
   return {
     overHttp(request, response, exchange) {
-      ;(request as { [VISIT]?: Visit })[VISIT] = new Visit(host, exchange, request)
+      putVisit(request, new Visit(host, exchange, request))
       return listener(request, response)
     },
     byFetch: async (request, transport) =>
@@ -65,6 +75,29 @@ export async function answeringWith(
 function answerUnusable(error: unknown): Response {
   const isTheirs = error instanceof Error && error.name === 'RequestError'
   return new Response(null, { status: isTheirs ? 400 : 500 })
+}
+
+/** By the server of a framework that has one: the service that its app runs in. */
+const runners = new WeakMap<Server, Host>()
+
+/** The running service of an app, by the server that its framework made for it. */
+export function runningAt(server: Server): Host | undefined {
+  return runners.get(server)
+}
+
+interface Listening {
+  readonly host: Host
+  /** Absent: whoever answers takes no upgrades. */
+  readonly server: Server | undefined
+  readonly first: PlanFor | undefined
+}
+
+/** A server that does not listen itself hears no more of an upgrade than those who listen to it. */
+function listenerAnswering(app: NodeListener, { host, server, first }: Listening): Answering {
+  if (server) runners.set(server, host)
+  const answering = { overHttp: listenerAnswers(app, host, first), byFetch: cannotFetch }
+  if (!server || server.listenerCount('upgrade') === 0) return answering
+  return { ...answering, upgrade: (...upgrade) => void server.emit('upgrade', ...upgrade) }
 }
 
 type FetchAnswer = (visit: Visit, request: Request, env: object) => Response | Promise<Response>
@@ -126,7 +159,7 @@ function listenerAnswers(
 ): Answering['overHttp'] {
   return (request, response, exchange) => {
     const visit = new Visit(host, exchange, request)
-    ;(request as { [VISIT]?: Visit })[VISIT] = visit
+    putVisit(request, visit)
     const result = every
       ? openFirst(visit, every, [app, request, response])
       : app(request, response)

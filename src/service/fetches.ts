@@ -4,8 +4,13 @@ import { StewardError } from '../base/errors.ts'
 import type { Emit, Served, Waiting } from '../base/events.ts'
 import type { World } from '../base/world.ts'
 import type { DrainLimits } from '../http/drain.ts'
+import type { Speaker } from '../http/connections.ts'
+import { GOING_AWAY } from '../http/goodbyes.ts'
 import type { Ended, WhenOver } from '../http/exchange.ts'
 import type { Transport } from './visit.ts'
+
+/** What is asked of a request that came without a connection. */
+export type Fetched = Pick<Request, 'method' | 'url' | 'signal'>
 
 /** Requests that came by `fetch`, without a connection: what an `HttpServer` is to connections. Held by its service. */
 export class Fetches {
@@ -21,7 +26,7 @@ export class Fetches {
   }
 
   /** A request has come. */
-  begin(request: Request): FetchTransport {
+  begin(request: Fetched): FetchTransport {
     const transport = new FetchTransport(request, this)
     this.served.requests++
     this.#open.add(transport)
@@ -38,6 +43,7 @@ export class Fetches {
 
   /** Waits until all are over; then their signals, then no longer. */
   async drain(limits: DrainLimits): Promise<void> {
+    for (const { speaker } of this.#open) speaker?.goodbye(GOING_AWAY, 0)
     const empty = this.#empty()
     const forced = new Promise<void>((resolve) =>
       limits.force.addEventListener('abort', () => resolve(), { once: true }),
@@ -104,7 +110,7 @@ export class FetchTransport implements Transport {
   #over: Promise<void> | undefined
   #ended: Ended | undefined
 
-  constructor(request: Request, fetches: Fetches) {
+  constructor(request: Fetched, fetches: Fetches) {
     this.#fetches = fetches
     this.since = fetches.world.now()
     this.method = request.method
@@ -133,6 +139,8 @@ export class FetchTransport implements Transport {
 
   /** Nobody answers in the place of a `fetch` handler; for those who commit, as over HTTP. */
   committing = false
+
+  speaker: Speaker | undefined = undefined
 
   get refused(): StewardError | undefined {
     return this.#refused

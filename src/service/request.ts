@@ -56,6 +56,8 @@ export type Checked<Schema extends StandardSchemaV1> = Resource<
 /** A request that does not fit its schema: frameworks that know `getResponse` or `status` answer 400 by themselves. */
 export class BadRequest extends StewardError {
   readonly status = 400
+  /** The same, under the name that Nest and Fastify look for first. */
+  readonly statusCode = 400
   /** What is wrong, by path. */
   readonly issues: readonly { readonly path: string; readonly message: string }[]
 

@@ -15,7 +15,9 @@ import { healthOf } from './probes.ts'
 import type { Running, ServiceState } from './running.ts'
 import type { RunSettings, StopManner } from './settings.ts'
 import type { ServiceDefinition } from './service.ts'
-import { divide, reserveOf, runAll, stopInStages, stoppingError, tellWaiting } from './stages.ts'
+import {
+  divide, goodbyeOf, NO_TIME, reserveOf, runAll, stopInStages, stoppingError, tellWaiting,
+} from './stages.ts' // oxfmt-ignore
 import type { StopReport, Traffic } from './stages.ts'
 import { settleRest } from './settling.ts'
 import {
@@ -225,7 +227,7 @@ export class ServiceRun implements Running {
     } finally {
       release()
     }
-    this.#events.on(warnOfLateOpenings(this.#app, emit))
+    this.#events.on(warnOfLateOpenings(this.#app, emit, this.#hooks!.advice))
     // A stop that came in the last moment goes on from here
     if (this.#state !== 'starting') return
     this.#state = 'running'
@@ -237,10 +239,10 @@ export class ServiceRun implements Running {
     const { resources, everyRequest } = this.#definition
     const { signal } = this.#stopping
     const rollback = (): Deadline => this.#undoLimit()
-    const app = await openAll(this.#app, this.#definition, { signal, rollback })
+    const adopted = await openAll(this.#app, this.#definition, { signal, rollback })
     await settleRest(this.#app, this.#journal, signal)
-    this.#answering = await answeringWith(app, this, everyRequest)
-    this.#hooks = new StartHooks(this.#definition, valuesOf(this.#app, resources))
+    this.#answering = await answeringWith(adopted, this, everyRequest)
+    this.#hooks = new StartHooks(this.#definition, valuesOf(this.#app, resources), adopted)
     await this.#hooks.run(this.#startSetting())
     signal.throwIfAborted()
   }
@@ -252,14 +254,10 @@ export class ServiceRun implements Running {
 
   async #listen(bindings: readonly Binding[]): Promise<void> {
     const { probes } = this.#settings
-    const { emit } = this.#events
-    const http = new HttpServer({
-      ...this.#settings.http,
-      handler: this.#answering!.overHttp,
-      health: probes === false ? undefined : healthOf(this, probes),
-      emit,
-      world: this.#world,
-    })
+    const [{ emit }, world] = [this.#events, this.#world]
+    const { overHttp: handler, upgrade } = this.#answering!
+    const health = probes === false ? undefined : healthOf(this, probes)
+    const http = new HttpServer({ ...this.#settings.http, handler, upgrade, health, emit, world })
     await http.listen(...bindings)
     this.#http = http
     for (const url of http.urls) emit({ type: 'service.listening', url })
@@ -363,7 +361,7 @@ export class ServiceRun implements Running {
 
   #traffic(): Traffic {
     return {
-      stopping: () => this.#http?.stopping(),
+      stopping: () => this.#http?.stopping(goodbyeOf(this.#definition, this.#manner)),
       lastArrival: () => this.#http?.lastArrival ?? 0,
       drain: async (limits) => {
         const work = drainWork(this.#workshop(), limits.cleanup)
@@ -397,5 +395,3 @@ export class ServiceRun implements Running {
     return report
   }
 }
-
-const NO_TIME = { stopping: 0, draining: 0, closing: 0 }

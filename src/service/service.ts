@@ -1,5 +1,5 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Server } from 'node:net'
+import { Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { Server as NetServer } from 'node:net'
 import { milliseconds, type Duration } from '../base/deadline.ts'
 import { describe, StewardError } from '../base/errors.ts'
 import {
@@ -11,6 +11,7 @@ import {
   type Resources,
   type Values,
 } from '../scope/resource.ts'
+import { checkClosing } from '../websocket/closing.ts'
 import type { Hook, Lifespan } from './hooks.ts'
 
 /** An app in web terms: Hono and its like, or `{ fetch }` by hand. */
@@ -21,12 +22,34 @@ export interface FetchApp {
 /** A Node listener: a bare function is always one. Express apps are, too. */
 export type NodeListener = (request: IncomingMessage, response: ServerResponse) => unknown
 
-/** What a service can serve. */
-export type ServedApp = FetchApp | NodeListener
+/** A Fastify app: its plugins are loaded at start, and it is closed when traffic is over. */
+export interface FastifyApp {
+  readonly server: HttpServer
+  ready(): PromiseLike<unknown>
+  routing(request: IncomingMessage, response: ServerResponse): void
+  close(): PromiseLike<unknown>
+}
+
+/** A Koa app. */
+export interface KoaApp {
+  callback(): NodeListener
+  readonly middleware: readonly unknown[]
+}
+
+/** A NestJS app, on Express or on Fastify: its lifecycle hooks run at the stages of the service. */
+export interface NestApp {
+  init(): Promise<unknown>
+  close(): Promise<void>
+  getHttpServer(): unknown
+  getHttpAdapter(): { getInstance(): unknown }
+}
+
+/** What a service can serve. A server of `node:http` is one that does not listen: its listeners answer requests, and take upgrades. */
+export type ServedApp = FetchApp | NodeListener | HttpServer | FastifyApp | KoaApp | NestApp
 
 /** What `service` takes. Each hook is one function or several. */
 export interface ServiceOptions<Held extends Resources, Every extends Resources> {
-  /** What answers requests: Hono, `{ fetch }`, a `(req, res)` listener, or an app resource that gives one of these. */
+  /** What answers requests: Hono, Fastify, Express, Koa, NestJS, `{ fetch }`, a `(req, res)` listener, a server of `node:http` that does not listen, or an app resource that gives one of these. */
   app?: ServedApp | Resource<ServedApp, 'app'>
   /** Opened at start even where no route injects them, and handed to the hooks. */
   resources?: Held & Fitting<Held, 'app', never, 'a service'>
@@ -46,6 +69,12 @@ export interface ServiceOptions<Held extends Resources, Every extends Resources>
   lifespan?: Lifespan<Values<Held>>
   /** Opened for each request, whatever the route. */
   everyRequest?: Every & Fitting<Every, 'app' | 'request', 'request', 'every request'>
+  /**
+   * What WebSockets are closed with when the service stops.
+   *
+   * @default 1012 when it goes on elsewhere or soon again (a rolling restart, a reload), 1001 when not; no reason
+   */
+  goodbye?: { code?: number; reason?: string }
   /** The one budget for stopping. @default '25s' */
   gracefulTimeout?: Duration
   /** How long everything is still served after readiness has turned, within the budget. @default '0s' */
@@ -70,6 +99,7 @@ export class ServiceDefinition implements Service {
   readonly onShutdown: readonly Hook<never>[]
   readonly onDrained: readonly Hook<never>[]
   readonly lifespan: Lifespan<never> | undefined
+  readonly goodbye: ServiceOptions<{}, {}>['goodbye']
   readonly gracefulTimeout: number
   readonly drainDelay: number
 
@@ -85,6 +115,7 @@ export class ServiceDefinition implements Service {
     this.onShutdown = hooksOf(options, 'onShutdown')
     this.onDrained = hooksOf(options, 'onDrained')
     this.lifespan = options.lifespan
+    this.goodbye = options.goodbye
     this.gracefulTimeout = milliseconds(options.gracefulTimeout ?? '25s', 'gracefulTimeout')
     this.drainDelay = milliseconds(options.drainDelay ?? '0s', 'drainDelay')
   }
@@ -127,14 +158,40 @@ export function serviceOf(given: unknown): ServiceDefinition {
   throw notUsable(given)
 }
 
-/** Can it be served: is it a function, or does it have a `fetch`? */
+/** Can it be served: is it a function, does it have a `fetch`, or is it an app of a framework that we know? */
 export function isApp(app: unknown): app is ServedApp {
-  return (typeof app === 'function' && !isClass(app)) || isFetchApp(app)
+  if (typeof app === 'function') return !isClass(app)
+  return isFetchApp(app) || isFastifyApp(app) || isKoaApp(app) || isNestApp(app) || isServerApp(app)
+}
+
+/** A server whose listeners are the app: `createServer(listener)`, with a `WebSocketServer` of its own on it perhaps. */
+export function isServerApp(app: unknown): app is HttpServer {
+  return app instanceof HttpServer && !app.listening && app.listenerCount('request') > 0
 }
 
 /** An app in web terms is an object with `fetch`; a bare function never is one. */
 export function isFetchApp(app: unknown): app is FetchApp {
   return typeof app === 'object' && app !== null && typeof (app as FetchApp).fetch === 'function'
+}
+
+/** Not `instanceof`, here and below: frameworks are optional, and a project may have two copies of one. */
+export function isFastifyApp(app: unknown): app is FastifyApp {
+  return has(app, 'routing', 'ready')
+}
+
+/** Is it a Koa app? */
+export function isKoaApp(app: unknown): app is KoaApp {
+  return has(app, 'callback', 'use') && Array.isArray((app as KoaApp).middleware)
+}
+
+/** Is it a NestJS app that answers requests? */
+export function isNestApp(app: unknown): app is NestApp {
+  return has(app, 'getHttpAdapter', 'init')
+}
+
+function has(app: unknown, ...methods: string[]): boolean {
+  if (typeof app !== 'object' || app === null) return false
+  return methods.every((name) => typeof (app as Record<string, unknown>)[name] === 'function')
 }
 
 /** The error of something that cannot be served: a module's default export, when `module` is given. */
@@ -160,14 +217,14 @@ function adviceOn(found: unknown): string {
   if (isClass(found)) return 'it is a class, give an instance of it'
   if (definitionOf(found)) return 'it is a resource, give service({ app }) with it as the app'
   if (typeof callback === 'function') return 'give its listener, app.callback()'
-  if (found instanceof Server) {
-    return 'it is a server, give the (req, res) listener that it was made with'
+  if (found instanceof NetServer) {
+    return 'it is a server that listens already, has no listener, or is not one of node:http, give the (req, res) listener that it was made with'
   }
-  return 'give a service(…), an object with fetch such as a Hono app, or a (req, res) listener'
+  return 'give a service(…), an app of Hono, Fastify, Express, Koa or NestJS, an object with fetch, or a (req, res) listener'
 }
 
 const OPTIONS = new Set<string>([
-  'app', 'resources', 'prepare', 'onStartup', 'onShutdown', 'onDrained', 'lifespan', 'everyRequest', 'gracefulTimeout', 'drainDelay', 'name',
+  'app', 'resources', 'prepare', 'onStartup', 'onShutdown', 'onDrained', 'lifespan', 'everyRequest', 'goodbye', 'gracefulTimeout', 'drainDelay', 'name',
 ] satisfies (keyof ServiceOptions<{}, {}>)[]) // oxfmt-ignore
 
 function checkOptions(options: unknown): void {
@@ -184,7 +241,7 @@ function checkOptions(options: unknown): void {
       `Cannot make a service with the option "${unknown}": there is no such option, known are ${[...OPTIONS].join(', ')}`,
     )
   }
-  const { app, resources, everyRequest, lifespan, name, prepare } = options as Record<
+  const { app, resources, everyRequest, goodbye, lifespan, name, prepare } = options as Record<
     string,
     unknown
   >
@@ -202,6 +259,7 @@ function checkOptions(options: unknown): void {
     )
   }
   checkPrepare(definitionOf(prepare))
+  checkGoodbye(goodbye)
   checkRecord('resources', resources)
   checkRecord('everyRequest', everyRequest)
 }
@@ -215,6 +273,18 @@ function checkPrepare(prepare: Definition | undefined): void {
       : ['a lazy resource', 'take lazy away']
   const message = `Cannot use ${found} as "prepare": it would not open before the start, ${advice}`
   throw new StewardError('ERR_BAD_OPTION', message)
+}
+
+function checkGoodbye(goodbye: unknown): void {
+  if (goodbye === undefined) return
+  if (typeof goodbye !== 'object' || goodbye === null) {
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot use ${describe(goodbye)} as "goodbye": pass an object, goodbye: { reason: 'back soon' }`,
+    )
+  }
+  const { code = 1001, reason = '' } = goodbye as { code?: number; reason?: string }
+  checkClosing(code, reason)
 }
 
 function checkRecord(name: string, found: unknown): void {

@@ -35,6 +35,10 @@ export interface StopManner {
   company?: Company | undefined
   /** How long what is under way may take: at half of it signals are aborted. @default the grace without what is kept back for closing */
   drain?: number | undefined
+  /** The same service goes on elsewhere, or soon again: clients of upgraded connections may come back at once. */
+  restarts?: boolean | undefined
+  /** They are told all at once, in the place of one after the other: in development nobody minds. */
+  atOnce?: boolean | undefined
   /** Readiness is the service's: it does not turn when one of its workers leaves. */
   staysReady?: boolean | undefined
 }

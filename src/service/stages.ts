@@ -3,8 +3,11 @@ import { StewardError } from '../base/errors.ts'
 import type { Emit, Served, StageTimes, Waiting } from '../base/events.ts'
 import type { Release, World } from '../base/world.ts'
 import type { DrainLimits } from '../http/drain.ts'
+import type { Goodbye } from '../http/goodbyes.ts'
 import { errorsOf } from '../scope/app.ts'
 import { runHook, type BoundHook } from './hooks.ts'
+import type { ServiceDefinition } from './service.ts'
+import type { StopManner } from './settings.ts'
 
 /**
  * The one budget of a stop, divided (CONTRACT.md): every stage lives inside it.
@@ -69,6 +72,20 @@ export function divide(
 /** C = clamp(G/5, min(1 s, G/2), 5 s): what is kept back for closing. */
 export function reserveOf(grace: number): number {
   return Math.min(5_000, Math.max(grace / 5, Math.min(1_000, grace / 2)))
+}
+
+/** What a stop took that had nothing to stop. */
+export const NO_TIME: StageTimes = { stopping: 0, draining: 0, closing: 0 }
+
+/** Going away (RFC 6455 §7.4.1), and the restart of a service, after which clients may come back at once (IANA's registry). */
+const [GOING_AWAY, RESTART] = [1001, 1012]
+
+/** How the clients of upgraded connections are parted with. */
+export function goodbyeOf(
+  { goodbye: { code, reason = '' } = {} }: Pick<ServiceDefinition, 'goodbye'>,
+  { restarts, atOnce = false }: StopManner,
+): Goodbye {
+  return { code: code ?? (restarts ? RESTART : GOING_AWAY), reason, atOnce }
 }
 
 /** What takes requests: an HTTP server, or calls of `fetch`. */

@@ -4,29 +4,43 @@ import type { Emit, ServiceEvent } from '../base/events.ts'
 import type { World } from '../base/world.ts'
 import { checkOverrides, errorsOf, type App, type OpenLimits } from '../scope/app.ts'
 import { definitionOf, type Resources } from '../scope/resource.ts'
+import { adopt, frameworkOf, type Adopted } from './framework.ts'
 import { bindHooks, LifespanHooks, runHook, type BoundHook } from './hooks.ts'
-import { injectedBy } from './injected.ts'
+import { wantedBy } from './injected.ts'
 import { isApp, notUsable, type ServedApp, type ServiceDefinition } from './service.ts'
 
 /**
- * Opens what a service holds; then, since an app that is a resource can tell only now, what its routes inject. Gives the
- * app. When it fails, what is open by then is left to whoever undoes the start.
+ * Opens what a service holds; then the framework of its app, where that has a life of its own; then, since only now it can
+ * be told, what its routes inject. Gives the app. When it fails, what is open by then is left to whoever undoes the start.
  *
  * @throws `ERR_OPEN`, `ERR_OPEN_ABORTED`, `ERR_APP_NOT_USABLE`, `ERR_OVERRIDE_UNUSED`
  */
 export async function openAll(
   scope: App,
-  { app, resources, everyRequest = {} }: ServiceDefinition,
+  definition: ServiceDefinition,
   limits: OpenLimits,
-): Promise<ServedApp | undefined> {
-  const isResource = definitionOf(app) !== undefined
-  const first = isResource ? [{ app } as Resources] : injectedBy(app)
-  await scope.open([resources, everyRequest, ...first], limits)
-  const served = isResource ? scope.scope.valueOf(scope.graph.find(app)!) : app
+): Promise<Adopted | undefined> {
+  const { app } = definition
+  await scope.open(wantedBy(definition), limits)
+  const deps = (definitionOf(app) ? { app } : {}) as Resources
+  const served = definitionOf(app) ? scope.scope.valueOf(scope.graph.find(app)!) : app
   if (served !== undefined && !isApp(served)) throw notUsable(served)
-  if (isResource) await scope.open(injectedBy(served), limits)
+  const adopted = served === undefined ? undefined : await adoptIn(scope, { served, deps }, limits)
+  if (adopted) await scope.open(adopted.injected, limits)
   checkOverrides(scope.graph.unused)
-  return served
+  return adopted
+}
+
+/** What its framework stands on is closed after it. */
+async function adoptIn(
+  scope: App,
+  { served, deps }: { served: ServedApp; deps: Resources },
+  limits: OpenLimits,
+): Promise<Adopted> {
+  const framework = frameworkOf(served, deps)
+  if (!framework) return adopt(served)
+  await scope.open([{ framework }], limits)
+  return scope.scope.valueOf(scope.graph.find(framework)!) as Adopted
 }
 
 /** What of these is open: a lazy one may not be. */
@@ -40,10 +54,12 @@ export class StartHooks {
   readonly #definition: ServiceDefinition
   readonly #values: unknown
   readonly #lifespan: LifespanHooks | undefined
+  readonly #adopted: Adopted | undefined
 
-  constructor(definition: ServiceDefinition, values: unknown) {
+  constructor(definition: ServiceDefinition, values: unknown, adopted?: Adopted) {
     this.#definition = definition
     this.#values = values
+    this.#adopted = adopted
     this.#lifespan = definition.lifespan && new LifespanHooks(definition.lifespan, values)
   }
 
@@ -57,7 +73,13 @@ export class StartHooks {
 
   /** In the order in which they run. */
   onShutdown(): BoundHook[] {
-    return this.#bound('onShutdown').toReversed()
+    const { onShutdown } = this.#adopted ?? {}
+    return [...this.#bound('onShutdown').toReversed(), ...(onShutdown ? [onShutdown] : [])]
+  }
+
+  /** What to do where the routes of the app could not be looked at. */
+  get advice(): string | undefined {
+    return this.#adopted?.advice
   }
 
   /** In the order in which they run, and after them what is due of the lifespan. */
@@ -107,7 +129,12 @@ function isAnswer(error: unknown, { aborted, reason }: AbortSignal): boolean {
 }
 
 /** Warns of each resource that a request is the first to open: it was not found in the routes, so its first user waits. */
-export function warnOfLateOpenings(app: App, emit: Emit): (event: ServiceEvent) => void {
+export function warnOfLateOpenings(
+  app: App,
+  emit: Emit,
+  advice: string | undefined,
+): (event: ServiceEvent) => void {
+  const first = advice === undefined ? '' : `${advice} `
   const told = new Set<string>()
   return (event) => {
     if (event.type !== 'resource.opening' || told.has(event.name)) return
@@ -117,7 +144,7 @@ export function warnOfLateOpenings(app: App, emit: Emit): (event: ServiceEvent) 
     told.add(name)
     emit({
       type: 'warning',
-      message: `"${name}" opens at its first use: no route or option told of it before; list it in the service's resources, or make it lazy`,
+      message: `"${name}" opens at its first use: no route or option told of it before; ${first}list it in the service's resources, or make it lazy`,
     })
   }
 }

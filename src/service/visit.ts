@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Emit } from '../base/events.ts'
-import { StewardError } from '../base/errors.ts'
+import { describe, StewardError } from '../base/errors.ts'
+import type { Speaker } from '../http/connections.ts'
 import type { Ended, WhenOver } from '../http/exchange.ts'
 import type { App } from '../scope/app.ts'
 import { pathTo, type Plan } from '../scope/graph.ts'
@@ -8,7 +9,7 @@ import { appKind, handlerKind, requestKind } from '../scope/kind.ts'
 import type { Ending, Resources } from '../scope/resource.ts'
 import { Failure } from '../scope/failure.ts'
 import type { Inputs, Scope } from '../scope/scope.ts'
-import { requestInfoOf, type RequestInfo } from './request.ts'
+import { requestInfoOf, type RequestInfo, type Routed } from './request.ts'
 
 /** What a visit needs of the running service. */
 export interface Host {
@@ -24,6 +25,8 @@ export interface Transport {
   readonly refused: StewardError | undefined
   /** Set when what the handler has answered is being committed: until its head has left, the answer is kept at T2. */
   committing: boolean
+  /** Who speaks in its answer, and can end that when the service stops. */
+  speaker: Speaker | undefined
   waitUntil(work: Promise<unknown>): void
   whenOver(close: WhenOver): void
   /** It did not go well, though it may be answered. The first error counts. */
@@ -53,10 +56,25 @@ export class Visit {
   context: FrameworkContext | undefined = undefined
   /** For the built-in resource `response`: set by Node's door. */
   response: unknown = undefined
-  readonly #source: IncomingMessage | Request
+  /** For the built-in resource of the same name: set by Fastify's door. */
+  reply: unknown = undefined
+  /** The same by Express's door. */
+  res: unknown = undefined
+  /** The same by Koa's door. */
+  ctx: unknown = undefined
+  /** What has the path parameters of the route, where that is not Hono's context: set by the framework's door. */
+  routed: Routed | undefined = undefined
+  /** For the built-in resource `socket`: set by a door where the request becomes one. */
+  socket: unknown = undefined
+  #source: IncomingMessage | Request
   #scope: Scope | undefined = undefined
   #handler: Scope | undefined = undefined
   #info: RequestInfo | undefined = undefined
+  /** Handlers that their framework does not wait for, and that have not settled. */
+  #out = 0
+  /** Called when they have. */
+  #whenIn: (() => void) | undefined = undefined
+  #failure: { error: unknown } | undefined = undefined
 
   constructor(host: Host, transport: Transport, source: IncomingMessage | Request) {
     this.host = host
@@ -69,6 +87,12 @@ export class Visit {
     return (this.#info ??= requestInfoOf(this.#source, this))
   }
 
+  /** Nobody will ask for the request any more, nor for the framework's context of it. */
+  forgetRequest(): void {
+    this.context = undefined
+    this.#source = NOTHING
+  }
+
   /** For the built-in resource `signal`. */
   get signal(): AbortSignal {
     return this.transport.signal
@@ -76,7 +100,7 @@ export class Visit {
 
   /** The path parameters of the route, where the framework has routes. */
   get params(): Readonly<Record<string, string>> {
-    return this.context?.req.param() ?? {}
+    return this.routed?.params ?? this.context?.req.param() ?? {}
   }
 
   /** Work that outlives the response: best effort, and the drain waits for it. */
@@ -101,8 +125,42 @@ export class Visit {
     const scope = this.host.app.scope.enter(requestKind, this as unknown as Inputs)
     // Its closing is in the hands of the transport
     scope.working = true
-    this.transport.whenOver((ended) => scope.end(endingOf(ended, this.context)))
+    this.transport.whenOver((ended) => {
+      if (this.#out === 0) return scope.end(this.#endingOf(ended))
+      return this.#handlersIn().then(() => scope.end(this.#endingOf(ended)))
+    })
     return scope
+  }
+
+  /** A handler begins that its framework does not wait for: whoever says so says `handlerEnds` when it has settled. */
+  handlerBegins(): void {
+    this.#out++
+  }
+
+  /** It has settled. */
+  handlerEnds(): void {
+    if (--this.#out === 0) this.#whenIn?.()
+  }
+
+  /** It did not go well, though the framework may answer. The first error counts. */
+  fail(error: unknown): void {
+    this.#failure ??= { error }
+    this.transport.fail(error)
+  }
+
+  /** What was failed with, if anything was. */
+  get failure(): { readonly error: unknown } | undefined {
+    return this.#failure
+  }
+
+  #handlersIn(): Promise<void> {
+    return new Promise((resolve) => (this.#whenIn = resolve))
+  }
+
+  /** What a handler came to after its client had left counts, too. */
+  #endingOf(ended: Ended): Ending {
+    const late = !ended.failed && this.#failure
+    return endingOf(late ? { ...ended, failed: true, ...late } : ended, this.context)
   }
 
   /** The handler's scope, while there is one. */
@@ -154,6 +212,9 @@ export class Visit {
   }
 }
 
+/** In the place of a request that was forgotten. */
+const NOTHING = { rawHeaders: [], headers: {}, socket: {} } as unknown as IncomingMessage
+
 /** How a scope ended, from what became of the request: *ok* is nothing thrown and a status below 400 (R11). */
 function endingOf({ failed, error, status }: Ended, context: FrameworkContext | undefined): Ending {
   if (!failed && context?.error === undefined) {
@@ -186,5 +247,13 @@ export function noService(door: string): StewardError {
   return new StewardError(
     'ERR_NO_SERVICE',
     `Cannot inject here: this request did not come through a running service; start it with steward serve, serve(service(…)) or start(service(…)), or ${door}`,
+  )
+}
+
+/** The error of a handler or middleware that was made by the door of another framework. */
+export function wrongDoor(framework: string, found: unknown): StewardError {
+  return new StewardError(
+    'ERR_BAD_OPTION',
+    `Cannot inject here: this inject() is for ${framework}, and was handed ${describe(found)} as its request; import it from the door of your framework`,
   )
 }

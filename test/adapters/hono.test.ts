@@ -6,6 +6,7 @@ import { streamSSE } from 'hono/streaming'
 import { context, inject, type Injected } from '../../src/adapters/hono.ts'
 import { perApp, perHandler, perRequest } from '../../src/scope/resource.ts'
 import { param, request } from '../../src/service/request.ts'
+import { addStopTests } from '../helpers/stop-suite.ts'
 import { addClientTests } from '../helpers/client-suite.ts'
 import { addScopeTests } from '../helpers/door-suite.ts'
 import { listening, started, watchedHandler, watchedRequest } from '../helpers/door.ts'
@@ -22,6 +23,7 @@ for (const way of [overHttp(honoDoor), byFetch(honoDoor)]) {
   addEveryRequestTests(way)
 }
 addClientTests(honoDoor)
+addStopTests(honoDoor)
 
 const failing = perHandler(async function* () {
   yield 'transaction'

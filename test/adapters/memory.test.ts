@@ -7,8 +7,12 @@ import { root } from '../helpers/repository.ts'
 
 const file = join(root, 'test/programs/request-heap.ts')
 
+const DOORS = [
+  'hono', 'node', 'fastify', 'fastify-hook', 'express', 'express-middleware', 'koa', 'nest',
+] // oxfmt-ignore
+
 describe('10,000 requests with injected resources', () => {
-  for (const door of ['hono', 'node']) {
+  for (const door of DOORS) {
     it(`leave nothing behind in steward/${door}`, async () => {
       const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', file, door])
       const { grown, left, looked, open } = JSON.parse(stdout) as Record<string, number>

@@ -12,6 +12,8 @@ import { addClientTests } from '../helpers/client-suite.ts'
 import { addScopeTests } from '../helpers/door-suite.ts'
 import { addBuiltinTests, addEveryRequestTests } from '../helpers/request-suite.ts'
 import { failures, isOurs, overHttp } from '../helpers/way.ts'
+import { addStopTests } from '../helpers/stop-suite.ts'
+import { addWritingTests } from '../helpers/writing-suite.ts'
 import { settled } from '../helpers/fake-world.ts'
 import { errorOf } from '../helpers/traced.ts'
 
@@ -50,6 +52,8 @@ addScopeTests(overHttp(door))
 addBuiltinTests(overHttp(door))
 addEveryRequestTests(overHttp(door))
 addClientTests(door)
+addWritingTests(door)
+addStopTests(door)
 
 describe('steward/node', () => {
   it('R11 holds a response in one piece, up to 1 MiB, until the handler scope has closed', async () => {
@@ -171,7 +175,7 @@ describe('steward/node', () => {
   it('R14 says how to start a service where none runs', async () => {
     const listener = inject({ greeting: perApp(() => 'hello') }, () => {})
     const server = createServer()
-    const request = { headers: {} } as IncomingMessage
+    const request = { rawHeaders: [] as string[] } as IncomingMessage
     const error = await errorOf(listener(request, {} as never))
     server.close()
     assert.ok(isOurs('ERR_NO_SERVICE', /steward serve, .*put the listener into service/)(error))

@@ -26,7 +26,7 @@ const app = (text: string): Record<string, string> => ({ 'app.ts': text })
 const NEVER = app(
   `import { perApp, service } from 'steward'; const db = perApp(() => { throw new Error('it was opened') }); export default service({ resources: { db } })`,
 )
-const use = `; give a service(…), an object with fetch such as a Hono app, or a (req, res) listener`
+const use = `; give a service(…), an app of Hono, Fastify, Express, Koa or NestJS, an object with fetch, or a (req, res) listener`
 const exporting = (found: string): string =>
   `Cannot serve "app.ts": its default export is ${found}, which is no app`
 
@@ -46,7 +46,7 @@ const CASES: Case[] = [
   { name: 'a class', files: app(`export default class Shop {}`), args: ['app.ts'], code: 2, says: `${exporting('function Shop')}; it is a class, give an instance of it` },
   { name: 'a promise', files: app(`export default Promise.resolve({ fetch() {} })`), args: ['app.ts'], code: 2, says: `${exporting('an instance of Promise')}; it is a promise, await it first` },
   { name: 'a resource', files: app(`import { perApp } from 'steward'; export default perApp(() => 1)`), args: ['app.ts'], code: 2, says: /^Cannot serve "app\.ts": its default export is .+, which is no app; it is a resource, give service\(\{ app \}\) with it as the app$/ },
-  { name: 'a server', files: app(`import http from 'node:http'; export default http.createServer()`), args: ['app.ts'], code: 2, says: `${exporting('an instance of Server')}; it is a server, give the (req, res) listener that it was made with` },
+  { name: 'a server', files: app(`import http from 'node:http'; export default http.createServer()`), args: ['app.ts'], code: 2, says: `${exporting('an instance of Server')}; it is a server that listens already, has no listener, or is not one of node:http, give the (req, res) listener that it was made with` },
   { name: 'a throw at import', files: app(`throw new Error('no configuration')`), args: ['app.ts'], code: 1, says: 'Cannot load "app.ts": no configuration' },
   { name: 'something thrown that is no error', files: app(`throw 'up'`), args: ['app.ts'], code: 1, says: 'Cannot load "app.ts": up' },
   { name: 'a type error at run time', files: app(`const config: any = undefined\nexport default config.app`), args: ['app.ts'], code: 1, says: `Cannot load "app.ts": Cannot read properties of undefined (reading 'app')` },

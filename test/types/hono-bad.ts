@@ -2,9 +2,9 @@
 import { Hono } from 'hono'
 import { hc } from 'hono/client'
 import { per, perApp, perRequest, service } from 'steward'
-import { context, inject, type Injected } from 'steward/hono'
+import { context, inject, socket, websocket, type Injected } from 'steward/hono'
 import { inject as injectIntoNode, response } from 'steward/node'
-import { page, pool, stamp, tx, user } from './hono-good.ts'
+import { page, pool, seat, stamp, tx, user } from './hono-good.ts'
 
 const perJob = per('job', perApp)
 const folder = perJob(() => 'folder')
@@ -42,3 +42,11 @@ export const count: string = (await answer.json()).count // ✗ Type 'number' is
 // What it does once
 service({ resources: { pool }, prepare: ({ pol }) => pol }) // ✗ Property 'pol' does not exist on type
 service({ prepare: perRequest(() => 1) }) // ✗ is not assignable to type
+// A connection lasts for hours: nothing of a handler is held as long
+app.get('/', websocket({ tx }, async () => {})) // ✗ 'tx' is closed with its handler, and a WebSocket has none
+app.get('/', inject({ socket, tx }), (c) => c.var.socket.ended()) // ✗ 'tx' is closed with its handler, and a Hono handler has none
+app.get('/', websocket({ stamp }, async () => {})) // ✗ 'stamp' needs the Node response, and a WebSocket has none
+service({ app, everyRequest: { seat } }) // ✗ 'seat' needs the WebSocket, and every request has none
+injectIntoNode({ socket }, () => {}) // ✗ 'socket' needs the WebSocket, and a Node handler has none
+app.get('/', websocket({}, async (socket) => void (await socket.send({})))) // ✗ is not assignable to
+hc<typeof api>('').orders.$ws() // ✗ Property '$ws' does not exist

@@ -6,8 +6,9 @@ import { createFactory } from 'hono/factory'
 import { testClient } from 'hono/testing'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { perApp, perHandler, perRequest, request, run, service, signal, start } from 'steward'
-import { context, inject, type Injected } from 'steward/hono'
+import { context, inject, socket, websocket, type Injected } from 'steward/hono'
 import { inject as injectIntoNode, response } from 'steward/node'
+import { z } from 'zod'
 
 class Pool {
   query(): string[] {
@@ -88,3 +89,30 @@ service({
 })
 service({ resources: { pool }, prepare: [({ pool }) => void pool, async () => {}] })
 service({ prepare: perApp({ pool }, ({ pool }) => void pool) })
+// WebSockets: values and messages are typed, paths and RPC types stay
+export const seat = perRequest({ socket }, ({ socket }) => ({ say: () => socket.send('') }))
+const chat = new Hono()
+  .get(
+    '/chat/:room',
+    websocket({ pool, user, run, seat }, async (socket, { pool, user, run }, c) => {
+      expectTypeOf(pool).toEqualTypeOf<Pool>()
+      expectTypeOf(user.id).toEqualTypeOf<string>()
+      expectTypeOf(c.req.param('room')).toEqualTypeOf<string | undefined>()
+      for await (const message of socket) {
+        expectTypeOf(message).toEqualTypeOf<string | Uint8Array>()
+        await run({ tx }, ({ tx }) => tx.pool.query())
+        expectTypeOf(await socket.send(message)).toEqualTypeOf<boolean>()
+      }
+    }),
+  )
+  .get('/news/:topic', inject({ socket, pool, seat }), async (c) => {
+    expectTypeOf(c.req.param('topic')).toEqualTypeOf<string>()
+    for await (const { name } of c.var.socket.json(z.object({ name: z.string() }))) {
+      expectTypeOf(name).toEqualTypeOf<string>()
+    }
+    return c.var.socket.ended()
+  })
+  .get('/plain', (c) => c.json({ plain: true }))
+const speaker = hc<typeof chat>('http://localhost')
+expectTypeOf(speaker.chat[':room'].$ws({ param: { room: 'red' } })).toEqualTypeOf<WebSocket>()
+expectTypeOf(speaker.news[':topic'].$ws({ param: { topic: 'a' } })).toEqualTypeOf<WebSocket>()

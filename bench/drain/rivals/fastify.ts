@@ -20,6 +20,5 @@ export async function listen(place: Place): Promise<number> {
 function create({ tls, http2 }: Place): FastifyInstance {
   if (!tls) return fastify()
   const https = { ...tls, allowHTTP1: true }
-  // oxlint-disable-next-line typescript/no-unnecessary-type-assertion -- not where its types are installed
   return (http2 ? fastify({ http2, https }) : fastify({ https })) as unknown as FastifyInstance
 }

@@ -31,7 +31,6 @@ export async function listen({ fd, tls }: Place): Promise<number> {
   app.enableShutdownHooks()
   if (fd === undefined) await app.listen(0, '127.0.0.1')
   // Its adapter hands on what it is given; its types know of ports only
-  // oxlint-disable-next-line typescript/no-unnecessary-type-assertion -- not where its types are installed
   else await app.listen({ fd } as unknown as number)
   return ((app.getHttpServer() as Server).address() as AddressInfo).port
 }
