@@ -68,6 +68,11 @@ function addServe(command: Command): void {
     .option('--limit-send <time>', 'how long a client may leave a response unread (1m)', time)
     .option('--limit-header-size <size>', "how large a request's head may be (16kb)", bytes)
     .option('--limit-connections <number>', 'how many may be open at a time (no limit)', count)
+    .option(
+      '--backlog <number>',
+      'how many the kernel queues until they are accepted (2048)',
+      count,
+    )
     .addOption(
       new Option('--log <form>', 'how to log (pretty on a terminal, else json)').choices([
         'pretty',

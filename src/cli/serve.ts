@@ -48,6 +48,7 @@ export interface ServeCommand extends LoadOptions, InspectCommand, WatchCommand,
   limitSend?: Duration
   limitHeaderSize?: number
   limitConnections?: number
+  backlog?: number
   log?: 'pretty' | 'json'
   pid?: string
   state?: string
@@ -339,12 +340,14 @@ function isElsewhere(where: Place): boolean {
 
 function limitsOf(command: ServeCommand): NonNullable<ServeOptions['limits']> {
   const { limitHeaders, limitRequest, limitSend, limitHeaderSize, limitConnections } = command
+  const { backlog } = command
   return given({
     headers: limitHeaders,
     request: limitRequest,
     send: limitSend,
     headerSize: limitHeaderSize,
     connections: limitConnections,
+    backlog,
   })
 }
 

@@ -2,6 +2,7 @@ import type { Http2Server, ServerHttp2Session } from 'node:http2'
 import type { Server } from 'node:net'
 import { connectionOf } from './connections.ts'
 import { goAway } from './http2.ts'
+import { BACKLOG } from './listening.ts'
 
 /** What a client may take, so that a slow or a hostile one takes nothing from the others. Times are in milliseconds, sizes in bytes. */
 export interface Limits {
@@ -17,6 +18,8 @@ export interface Limits {
   headerSize: number
   /** How many connections may be open at a time; what comes beyond is closed at once. `Infinity`: as many as the machine holds. */
   connections: number
+  /** How many connections the kernel queues until they are accepted; no more than its own limit (`net.core.somaxconn`). */
+  backlog: number
 }
 
 /** What holds where nothing else is said. */
@@ -27,6 +30,7 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   send: 60_000,
   headerSize: 16_384,
   connections: Infinity,
+  backlog: BACKLOG,
 }
 
 /** How often Node looks for requests that have taken too long, in milliseconds: its 30 s would stretch every limit by as much. */

@@ -29,6 +29,7 @@ export class Listener {
   readonly #http1: Http1Server | undefined
   readonly #traffic: Traffic
   readonly #places: Listening[] = []
+  #backlog = 0
 
   constructor(
     { acceptor, http1 }: { acceptor: net.Server; http1: Http1Server | undefined },
@@ -40,11 +41,12 @@ export class Listener {
   }
 
   /** Begins to accept connections in these places; the listener gives them back when it closes. */
-  async open(bindings: readonly Binding[]): Promise<void> {
+  async open(bindings: readonly Binding[], backlog: number): Promise<void> {
+    this.#backlog = backlog
     for (const binding of bindings) {
       const isFirst = this.#places.length === 0
       const acceptor = isFirst ? this.#acceptor : forwarder(this.#acceptor)
-      await binding.listen(acceptor)
+      await binding.listen(acceptor, backlog)
       this.#places.push({ acceptor, binding })
       // Only now: until it listens, an error is that of the place
       if (!isFirst) acceptor.on('error', (error) => this.#acceptor.emit('error', error))
@@ -64,7 +66,7 @@ export class Listener {
     const until = limit.atMost(LONGEST_WAIT)
     for (const { acceptor, binding } of this.#places) {
       if (company === 'staying' || !binding.isSealable) continue
-      if (await seal(acceptor, until, company)) shut(acceptor)
+      if (await seal(acceptor, until, { company, backlog: this.#backlog })) shut(acceptor)
     }
     await this.#quiet(until)
     this.close()

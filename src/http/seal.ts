@@ -4,7 +4,6 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Deadline } from '../base/deadline.ts'
 import type { Company } from './drain.ts'
 import { setBacklog } from './internals.ts'
-import { BACKLOG } from './listening.ts'
 
 /**
  * Closes the queue of a listening socket to everybody, so that nobody is in it when the socket is closed: the kernel resets who is, and an
@@ -21,14 +20,18 @@ import { BACKLOG } from './listening.ts'
  * that was not possible in time, and where the kernel does not tell how long its queues are (proc_net_tcp(5)), at once. A client in the middle of its handshake at that moment, whose last packet is still
  * on its way, is reset all the same.
  */
-export async function seal(server: Server, until: Deadline, company: Company): Promise<boolean> {
+export async function seal(
+  server: Server,
+  until: Deadline,
+  { company, backlog }: { company: Company; backlog: number },
+): Promise<boolean> {
   const { address, port } = server.address() as AddressInfo
   const host = LOCAL[address] ?? address
   const accepted = new Set<number | undefined>()
   const note = ({ remotePort }: Socket): void => void accepted.add(remotePort)
   server.prependListener('connection', note)
   while (until.remaining > 0 && lengthOf(port, address) !== undefined) {
-    setBacklog(server, BACKLOG)
+    setBacklog(server, backlog)
     const own = net.connect({ host, port }).on('error', ignore).unref()
     // Node connects in the next tick; at once behind it, lest others come between
     await new Promise<void>((resolve) => process.nextTick(resolve))

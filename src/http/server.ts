@@ -86,6 +86,7 @@ export class HttpServer {
   readonly #traffic: Traffic
   readonly #listener: Listener
   readonly #sendLimit: number
+  readonly #backlog: number
   /** Ends what is looked at now and then while it listens. */
   readonly #watches: Release[] = []
   #drained: Promise<void> | undefined = undefined
@@ -105,6 +106,7 @@ export class HttpServer {
     this.#traffic = traffic
     this.#certificate = options.tls
     this.#sendLimit = limits.send
+    this.#backlog = limits.backlog
     this.#acceptor = acceptorFor({ http1, http2 }, options.tls)
     this.#listener = new Listener({ acceptor: this.#acceptor, http1 }, traffic)
     limitServers({ acceptor: this.#acceptor, http2 }, limits)
@@ -121,7 +123,7 @@ export class HttpServer {
    */
   async listen(...bindings: readonly Binding[]): Promise<void> {
     try {
-      await this.#listener.open(bindings)
+      await this.#listener.open(bindings, this.#backlog)
     } catch (error) {
       // It may accept in some of them already
       await this.close()

@@ -15,6 +15,8 @@ export interface LimitOptions {
   headerSize?: number
   /** How many connections may be open at a time; what comes beyond is closed at once. @default as many as the machine holds */
   connections?: number
+  /** How many connections the kernel queues until they are accepted; no more than its own limit. @default 2048 */
+  backlog?: number
 }
 
 /** Checks and converts them. @throws `ERR_BAD_OPTION` */
@@ -24,6 +26,7 @@ export function limitsOf({
   send,
   headerSize,
   connections,
+  backlog,
   keepAlive,
   ...others
 }: LimitOptions & { keepAlive?: Duration | undefined }): Partial<Limits> {
@@ -32,7 +35,7 @@ export function limitsOf({
   if (unknown !== undefined) {
     throw bad(
       `"${unknown}" in "limits"`,
-      'known are headers, request, send, headerSize, connections',
+      'known are headers, request, send, headerSize, connections, backlog',
     )
   }
   const limits: Partial<Limits> = {}
@@ -42,6 +45,7 @@ export function limitsOf({
   if (send !== undefined) limits.send = milliseconds(send, 'limits.send')
   if (headerSize !== undefined) limits.headerSize = whole(headerSize, 'limits.headerSize')
   if (connections !== undefined) limits.connections = whole(connections, 'limits.connections')
+  if (backlog !== undefined) limits.backlog = whole(backlog, 'limits.backlog')
   return limits
 }
 

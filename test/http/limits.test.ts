@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
+import net from 'node:net'
 import { describe, it } from 'node:test'
 import { DEFAULT_LIMITS, type Limits } from '../../src/http/limits.ts'
 import { uint32, frame, goAwayOf } from '../helpers/frames.ts'
@@ -9,6 +11,7 @@ import { Http2Client } from '../helpers/http2-client.ts'
 import { pause } from '../helpers/pause.ts'
 import { RawClient } from '../helpers/raw-client.ts'
 import { RawHttp2 } from '../helpers/raw-http2.ts'
+import { serving } from '../helpers/serving.ts'
 import { byAlpn, byFirstBytes, describeEach } from '../helpers/ways.ts'
 
 const limits = (own: Partial<Limits>): { limits: Partial<Limits> } => ({ limits: own })
@@ -217,6 +220,26 @@ for (const { name, serving, isSecure: tls } of [byFirstBytes, byAlpn]) {
     })
   })
 }
+
+const TABLE = '/proc/self/net/tcp'
+const SKIP = existsSync(TABLE) ? false : 'only where the kernel tells its queues'
+
+it(
+  'V1 lets as many wait to be accepted as the backlog says, and one more',
+  { skip: SKIP },
+  async () => {
+    await using serves = await serving(answer, limits({ backlog: 3 }))
+    const clients = Array.from({ length: 8 }, () => net.connect(serves.port, '127.0.0.1'))
+    // They have connected, and nobody has had the time to accept them
+    await new Promise<void>((resolve) => process.nextTick(resolve))
+    const port = serves.port.toString(16).toUpperCase().padStart(4, '0')
+    const row = new RegExp(`:${port} 00000000:0000 0A 00000000:(\\w+)`).exec(
+      readFileSync(TABLE, 'latin1'),
+    )
+    for (const client of clients) client.destroy()
+    assert.equal(Number.parseInt(row![1]!, 16), 4)
+  },
+)
 
 it('keeps an idle connection longer than balancers do', () => {
   assert.ok(DEFAULT_LIMITS.keepAlive > 60_000)
