@@ -62,11 +62,11 @@ export class Listener {
    */
   async closeQuietly(limit: Deadline, company: Company): Promise<void> {
     const until = limit.atMost(LONGEST_WAIT)
-    await this.#quiet(until)
     for (const { acceptor, binding } of this.#places) {
-      if (company !== 'staying' && binding.isSealable) await seal(acceptor, until, company)
-      shut(acceptor)
+      if (company === 'staying' || !binding.isSealable) continue
+      if (await seal(acceptor, until, company)) shut(acceptor)
     }
+    await this.#quiet(until)
     this.close()
   }
 

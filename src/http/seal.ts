@@ -17,11 +17,11 @@ import { BACKLOG } from './listening.ts'
  * With `stopping` company, others may accept us, too: then the kernel is asked whose the last connection is, which takes it some milliseconds for each
  * thousand of connections on the machine.
  *
- * Resolves when the socket is to be closed, in the same turn of the event loop: the next one would accept us. Where the kernel does not
- * tell how long its queues are (proc_net_tcp(5)), at once. A client in the middle of its handshake at that moment, whose last packet is still
+ * Resolves with `true` when the socket is to be closed, in the same turn of the event loop: the next one would accept us; with `false` when
+ * that was not possible in time, and where the kernel does not tell how long its queues are (proc_net_tcp(5)), at once. A client in the middle of its handshake at that moment, whose last packet is still
  * on its way, is reset all the same.
  */
-export async function seal(server: Server, until: Deadline, company: Company): Promise<void> {
+export async function seal(server: Server, until: Deadline, company: Company): Promise<boolean> {
   const { address, port } = server.address() as AddressInfo
   const host = LOCAL[address] ?? address
   const accepted = new Set<number | undefined>()
@@ -37,12 +37,16 @@ export async function seal(server: Server, until: Deadline, company: Company): P
       const length = lengthOf(port, address)
       if (length === 0) break
       if (length === 1 && company === 'stopping' && !isQueued(port, own.localPort, address)) break
-      if (length === 1) return void server.off('connection', note)
+      if (length === 1) {
+        server.off('connection', note)
+        return true
+      }
       await turn()
     }
     own.destroy()
   }
   server.off('connection', note)
+  return false
 }
 
 /** Where all addresses are listened on, this one is as well. */
