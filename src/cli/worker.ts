@@ -202,9 +202,10 @@ export class WorkerLink implements AsWorker {
   /** Where others serve on, a connection is kept as long as it was promised, and nobody has to look away. */
   #mannerOf(kind: StopKind): StopManner {
     const goesOn = kind !== 'stop'
-    const manner = { staysReady: goesOn, restarts: goesOn }
-    if (this.place.development) return { ...SHORT, ...manner, company: this.#company }
-    if (!goesOn) return { company: this.#company }
+    const company = goesOn ? 'staying' : this.#company
+    const manner = { staysReady: goesOn, restarts: goesOn, company } as const
+    if (this.place.development) return { ...SHORT, ...manner }
+    if (!goesOn) return { company }
     // Somebody waits: with every connection that is kept, clients wait as well
     const idle = kind === 'handover' ? SHORT_IDLE : this.#keepAlive
     return { ...manner, drainDelay: 0, idle }
