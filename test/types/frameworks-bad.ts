@@ -34,5 +34,5 @@ Fastify().get<{ Params: { id: string } }>('/', injectFastify({ pool }, async (r)
 express().get('/:id', injectExpress({ pool }), (request) => request.params.name) // ✗ Property 'name' does not exist
 
 // What is no app
-service({ app: { listen: () => {} } }) // ✗ 'listen' does not exist in type
+service({ app: { serve: () => {} } }) // ✗ 'serve' does not exist in type
 service({ app: perApp(() => ({ app: Fastify() })) }) // ✗ is not assignable to
