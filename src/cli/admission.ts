@@ -26,7 +26,7 @@ export interface AdmissionSettings {
  * ```
  * due ── a worker may go on ──▶ running ── exit 0 ──▶ done ── again() ──▶ due
  *  ▲                               │
- *  └───── it fails: that worker does not start ─────────┘
+ *  └── it fails: that worker does not start; or again(): its code is not the newest
  * ```
  */
 export class Admission {
@@ -35,7 +35,7 @@ export class Admission {
   wasTold = false
   /** Why there is no place to listen on. */
   trouble: unknown = undefined
-  #prepare: 'due' | 'done' = 'due'
+  #prepare: 'due' | 'running' | 'done' = 'due'
   #running: Promise<void> | undefined
   /** Is the place to listen on certain? */
   isCertain = false
@@ -61,11 +61,14 @@ export class Admission {
     // Of several that are started at a time one prepares
     while (this.#running) await this.#running.catch(() => {})
     if (this.#prepare === 'done') return
+    this.#prepare = 'running'
     this.#running = this.#run(worker)
+    let isDone = false
     try {
       await this.#running
-      if (!worker.isStopped) this.#prepare = 'done'
+      isDone = !worker.isStopped
     } finally {
+      if (this.#prepare === 'running') this.#prepare = isDone ? 'done' : 'due'
       this.#running = undefined
     }
   }

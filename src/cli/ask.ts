@@ -127,7 +127,7 @@ function verb(request: Request): string {
 function notRunning(pid: number | undefined, todo: string): StewardError {
   const found =
     pid === undefined
-      ? 'none runs under a supervisor as this user; start one with steward serve --workers, or say with --control where its socket is'
+      ? 'none runs under a supervisor as this user; start one with steward serve, or say with --control where its socket is'
       : `process ${pid} is none that runs under a supervisor as this user; steward status shows which there are`
   return new StewardError('ERR_NOT_RUNNING', `Cannot find a service to ${todo}: ${found}`)
 }

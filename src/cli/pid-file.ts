@@ -1,8 +1,8 @@
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { describeError, StewardError } from '../base/errors.ts'
 
-/** Writes the pid file, and gives what removes it if it is still ours. @throws `ERR_BAD_OPTION` when another process has it */
-export function writePid(file: string): () => void {
+/** Writes the pid file, which goes with the process if it is still ours. @throws `ERR_BAD_OPTION` when another process has it */
+export function writePid(file: string): void {
   const other = pidIn(file)
   if (other !== process.pid && isAlive(other)) {
     throw badPid(file, `process ${other} runs and has it; stop it, or name another file`)
@@ -12,8 +12,15 @@ export function writePid(file: string): () => void {
   } catch (cause) {
     throw badPid(file, `${describeError(cause)}; name a file that can be written`, cause)
   }
-  return () => {
+  // However it ends: also by a signal that comes before there is anything to stop
+  process.once('exit', () => removePid(file))
+}
+
+function removePid(file: string): void {
+  try {
     if (pidIn(file) === process.pid) rmSync(file)
+  } catch {
+    // The next start takes the place of one that is dead
   }
 }
 

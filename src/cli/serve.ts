@@ -84,7 +84,7 @@ export async function serveModule(module: string, command: ServeCommand): Promis
     if (link?.place.stub) await serveStub(command, { where, log, link, unserved })
     else if (link || isAlone) {
       await serveHere(module, command, { where, log, link, unserved })
-    } else await superviseHere(module, command, { where, emit: log, reloading })
+    } else await superviseHere(module, command, { where, emit: log, reloading, unserved })
   } catch (error) {
     if (unserved.isEnding || isStopped(error)) return
     unserved.fail(error)
@@ -149,19 +149,15 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
   }
   if (link && !(await mayGoOn(link, loaded, options))) return leave(0, NOWHERE)
   if (unserved.isEnding) return
-  const removePid = command.pid === undefined || link ? undefined : writePid(command.pid)
-  try {
-    const running = await serveRun(
-      loaded.definition,
-      link ? { ...options, signalExitCodes: false } : options,
-      link,
-    )
-    link?.take(running)
-    const { clean } = await running.closed
-    leave(clean ? 0 : 1, { emit: log, world: realWorld })
-  } finally {
-    removePid?.()
-  }
+  if (command.pid !== undefined && !link) writePid(command.pid)
+  const running = await serveRun(
+    loaded.definition,
+    link ? { ...options, signalExitCodes: false } : options,
+    link,
+  )
+  link?.take(running)
+  const { clean } = await running.closed
+  leave(clean ? 0 : 1, { emit: log, world: realWorld })
 }
 
 /** In the place of the app, until a worker is ready: with its protocols and its limits, and nothing of it. */
@@ -223,13 +219,14 @@ interface Supervising {
   readonly where: Place
   readonly emit: Emit
   readonly reloading: Reloading | undefined
+  readonly unserved: Unserved
 }
 
 /** In workers, until the last of them has ended. */
 async function superviseHere(
   module: string,
   command: ServeCommand,
-  { where, emit, reloading }: Supervising,
+  { where, emit, reloading, unserved }: Supervising,
 ): Promise<void> {
   const { workers, gracefulTimeout, signalExitCodes, control } = command
   const watch = watchOf(command)
@@ -239,27 +236,24 @@ async function superviseHere(
     find(module)
     if (tls) await Certificate.load(tls)
   }
-  const removePid = command.pid === undefined ? undefined : writePid(command.pid)
-  try {
-    const serve = { ...where, ...given({ gracefulTimeout, tls, signalExitCodes }) }
-    const isPlaced = isElsewhere(where)
-    const inspect = inspectorOf(command, process)
-    const told = readyAt(command, emit)
-    closeInspector()
-    await supervise({
-      workers: workers ?? 1,
-      serve,
-      isPlaced,
-      watch,
-      inspect,
-      emit: told,
-      module,
-      control,
-      reloading,
-    })
-  } finally {
-    removePid?.()
-  }
+  if (command.pid !== undefined) writePid(command.pid)
+  const serve = { ...where, ...given({ gracefulTimeout, tls, signalExitCodes }) }
+  const isPlaced = isElsewhere(where)
+  const inspect = inspectorOf(command, process)
+  const told = readyAt(command, emit)
+  closeInspector()
+  await supervise({
+    workers: workers ?? 1,
+    serve,
+    isPlaced,
+    watch,
+    inspect,
+    emit: told,
+    module,
+    control,
+    reloading,
+    isEnding: () => unserved.isEnding,
+  })
 }
 
 /** What the process is told while no service runs: before it has been loaded, and after it has closed. */

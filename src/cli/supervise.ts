@@ -43,6 +43,8 @@ export interface SuperviseOptions {
   readonly control: string | false | undefined
   /** Where its code is being developed. */
   readonly reloading?: Reloading | undefined
+  /** Was the process asked to end before there was a supervisor? */
+  isEnding(): boolean
 }
 
 /**
@@ -123,6 +125,7 @@ class Supervision {
     const closeReloading = await this.#options.reloading?.open(supervisor, this.#tell)
     // A place that was named is certain
     if (this.#options.isPlaced) this.#admission.checkPlace()
+    if (this.#options.isEnding()) supervisor.stop('it was to end before it had begun')
     supervisor.start()
     const { code } = await supervisor.closed
     closeReloading?.()

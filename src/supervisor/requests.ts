@@ -30,6 +30,8 @@ export type Answer =
 /** What is controlled. */
 export interface Controlled {
   readonly state: SupervisorState
+  /** Would a reload do anything for it? */
+  readonly mayReload: boolean
   readonly target: number
   readonly workers: readonly Measured[]
   readonly closed: Promise<{ readonly code: number }>
@@ -83,7 +85,7 @@ async function reload(
   { wait, prepare }: { wait?: boolean; prepare?: boolean },
   { supervisor, observer, prepare: prepareNext }: Asked,
 ): Promise<Answer> {
-  if (supervisor.state === 'starting') {
+  if (!supervisor.mayReload) {
     return { ok: false, error: 'Cannot reload: no worker is ready yet; try again when one is' }
   }
   const ended = observer.nextRoll()

@@ -69,6 +69,11 @@ export class Supervisor implements WorkerListener {
     return this.#state
   }
 
+  /** Not before there is anything to replace; in development a start that has failed waits for it. */
+  get mayReload(): boolean {
+    return this.#state === 'running' || (this.#state === 'starting' && !!this.#options.development)
+  }
+
   /** How many workers there should be. */
   get target(): number {
     return this.#target

@@ -124,6 +124,20 @@ describe('prepare', together, () => {
     })
   }
 
+  it('L14 V14 asked for while it runs is done once more, with the code of then', async () => {
+    using setup = prepared({ PREPARE: 'waitsLater' })
+    const { program, folder } = setup
+    await program.event('worker.ready')
+    writeFileSync(join(folder, 'closed'), '')
+    const first = order(program, 'reload', '--wait', '--prepare')
+    await program.event('app.preparing')
+    const second = order(program, 'reload', '--wait', '--prepare')
+    await program.event('roll.started', ({ generation }) => generation === 3)
+    rmSync(join(folder, 'closed'))
+    assert.deepEqual([(await first).code, (await second).code], [0, 0])
+    assert.equal(setup.steps().filter((step) => step === 'prepares').length, 3)
+  })
+
   it('L14 V8 ends with its supervisor', async () => {
     using setup = prepared({ PREPARE: 'heeds' })
     const { pid } = await setup.program.event('app.preparing')

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { MAIN, Program } from '../helpers/program.ts'
 import { Developed, wordIs, type DevelopedOptions } from '../helpers/developed.ts'
 import { RawClient, type RawResponse } from '../helpers/raw-client.ts'
 
@@ -38,6 +39,14 @@ describe('code that does not start', together, () => {
     await program.event('stub.gone')
     program.signal('SIGINT')
     assert.deepEqual(await program.exit(), clean)
+  })
+
+  it('D3 is tried again by steward reload, which says why it fails', async () => {
+    using program = await Developed.start({ files: { 'app.ts': APP, 'word.ts': BROKEN } })
+    await program.event('stub.ready')
+    using again = new Program([MAIN, 'reload', '--wait', '--pid', String(program.child.pid)])
+    assert.equal((await again.exit()).code, 1)
+    assert.match(again.stderr, /^steward: Cannot reload: worker 0 .*Expression expected/)
   })
 
   it('D3 may be the first start', async () => {

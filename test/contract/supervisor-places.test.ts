@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { existsSync, lstatSync, readdirSync, renameSync } from 'node:fs'
+import { existsSync, lstatSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import net, { type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { ClosedLoop } from '../helpers/closed-loop.ts'
 import { MAIN, modules, Program } from '../helpers/program.ts'
 import { RawClient } from '../helpers/raw-client.ts'
@@ -29,6 +30,18 @@ async function workerAt(place: number | string): Promise<string> {
   using client = await RawClient.connect(place)
   return (await client.request('GET /').response()).headers['worker']!
 }
+
+/** Loaded before a program: SIGTERM comes as soon as it has written its pid file. */
+const SIGNALS_ITSELF = `
+import fs from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
+const { writeFileSync } = fs
+fs.writeFileSync = (path, ...rest) => {
+  writeFileSync(path, ...rest)
+  if (String(path).endsWith('/pid')) process.kill(process.pid, 'SIGTERM')
+}
+syncBuiltinESMExports()
+`
 
 /** A port that was free a moment ago. */
 async function freePort(): Promise<number> {
@@ -140,6 +153,23 @@ describe('workers in several places', together, () => {
     assert.deepEqual(third.names('worker.starting'), [])
     assert.deepEqual(readdirSync(folder.path), ['app.sock'])
     assert.equal(await statusOf(path), 200)
+  })
+
+  it('P1 X1 leave nothing behind when a signal comes while they are being taken', async () => {
+    using folder = temporaryFolder()
+    const path = (name: string): string => join(folder.path, name)
+    // At a place where somebody has to be asked for, taking it is not done at once
+    const dies = `.listen(${JSON.stringify(path('app.sock'))}, () => process.kill(process.pid, 'SIGKILL'))`
+    using stale = new Program(['-e', `require('net').createServer()${dies}`])
+    await stale.exit()
+    writeFileSync(path('signals.mjs'), SIGNALS_ITSELF)
+    const env = { NODE_OPTIONS: `--import ${pathToFileURL(path('signals.mjs'))}` }
+    const places = ['--unix', path('app.sock'), '--bind', 'localhost:0']
+    const args = [...places, '--pid', path('pid'), '--control', path('control')]
+    using program = Program.serve('hello.ts', args, { env })
+    assert.deepEqual(await program.exit(), clean, program.stderr)
+    // What was there before was not replaced, since no worker came to listen
+    assert.deepEqual(readdirSync(folder.path).toSorted(), ['app.sock', 'signals.mjs'])
   })
 
   it('H16 never remove a Unix socket that was inherited', async () => {

@@ -44,6 +44,10 @@ const ways: Record<string, (signal: AbortSignal) => unknown> = {
   failsLater: () => {
     if (existsSync(join(FOLDER, 'broken'))) throw new Error('migration 8')
   },
+  waitsLater: async () => {
+    if (existsSync(join(FOLDER, 'closed'))) tell('app.preparing', { pid })
+    while (existsSync(join(FOLDER, 'closed'))) await pause(20)
+  },
   hangs: () => {
     tell('app.preparing', { pid })
     return new Promise(() => {})

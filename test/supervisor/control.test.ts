@@ -17,6 +17,7 @@ import { within } from '../helpers/within.ts'
 /** Tells what a supervisor tells, when a test says so. */
 class FakeSupervisor implements Controlled {
   state: SupervisorState = 'running'
+  mayReload = true
   target = 2
   workers: { pid: number; figures: Figures | undefined }[] = []
   readonly asked: string[] = []
@@ -237,6 +238,7 @@ describe('the control socket', () => {
   it('refuses a reload before the first worker is ready', async () => {
     using setup = await listening()
     setup.supervisor.state = 'starting'
+    setup.supervisor.mayReload = false
     const { ok, error } = await ask(await setup.connect(), { do: 'reload', wait: true })
     assert.deepEqual([ok, setup.supervisor.asked], [false, []])
     assert.match(error!, /^Cannot reload: no worker is ready yet/)

@@ -91,6 +91,7 @@ describe('a supervisor in development', () => {
     system.child(0).exit(1)
     await system.world.advance(60_000)
     assert.deepEqual([system.children.length, system.supervisor.state], [1, 'starting'])
+    assert.ok(system.supervisor.mayReload, 'steward reload is as good as a change')
     system.supervisor.restart('app.ts changed')
     system.last.ready()
     system.last.ready()
