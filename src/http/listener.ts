@@ -65,7 +65,7 @@ export class Listener {
   async closeQuietly(limit: Deadline, company: Company): Promise<void> {
     const until = limit.atMost(LONGEST_WAIT)
     for (const { acceptor, binding } of this.#places) {
-      if (company === 'staying' || !binding.isSealable) continue
+      if (company === 'staying' || !binding.isSealable || !acceptor.listening) continue
       if (await seal(acceptor, until, { company, backlog: this.#backlog })) shut(acceptor)
     }
     await this.#quiet(until)
