@@ -39,7 +39,7 @@ export class Asking implements Disposable {
       await once(socket, 'connect')
       return new Asking(path, socket)
     } catch (cause) {
-      throw unreachable(path, cause)
+      throw unreachable(path, codeOf(cause))
     }
   }
 
@@ -132,12 +132,11 @@ function notRunning(pid: number | undefined, todo: string): StewardError {
   return new StewardError('ERR_NOT_RUNNING', `Cannot find a service to ${todo}: ${found}`)
 }
 
-function unreachable(path: string, cause: unknown): StewardError {
-  const code = codeOf(cause)
+function unreachable(path: string, code: string): StewardError {
   if (code === 'EACCES' || code === 'EPERM') {
     const found = `it belongs to another user (${code}); ask as that one`
-    return new StewardError('ERR_CONTROL', `Cannot use the control socket ${path}: ${found}`, { cause }) // oxfmt-ignore
+    return new StewardError('ERR_CONTROL', `Cannot use the control socket ${path}: ${found}`)
   }
   const found = `no service listens there (${code}); is it the path of its --control?`
-  return new StewardError('ERR_NOT_RUNNING', `Cannot use the control socket ${path}: ${found}`, { cause }) // oxfmt-ignore
+  return new StewardError('ERR_NOT_RUNNING', `Cannot use the control socket ${path}: ${found}`)
 }
