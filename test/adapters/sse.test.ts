@@ -243,6 +243,8 @@ describe('streams of other kinds', () => {
     await client.sees('tick')
     const { clean } = await at.running.stop()
     assert.equal(clean, true)
+    // The stop ends when the kernel has it all; who reads has it a moment later
+    await client.fin()
     assert.ok(client.received.endsWith(LAST_CHUNK))
   })
 
@@ -262,6 +264,8 @@ describe('streams of other kinds', () => {
     const { clean } = await at.running.stop()
     goesOn = false
     assert.equal(clean, true)
+    // The stop ends when the kernel has it all; who reads has it a moment later
+    await client.fin()
     assert.ok(client.received.endsWith(LAST_CHUNK))
     assert.deepEqual(at.told.all('error'), [])
   })
