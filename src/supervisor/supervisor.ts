@@ -156,7 +156,8 @@ export class Supervisor implements WorkerListener {
     this.#stopped = this.#system.world.now()
     this.#roll = undefined
     const { emit } = this.#options
-    const grace = Math.max(this.#options.grace, ...this.workers.map((worker) => worker.grace))
+    const graces = this.workers.map((worker) => worker.grace)
+    const grace = graces.length > 0 ? Math.max(...graces) : this.#options.grace
     emit({ type: 'supervisor.stopping', reason, grace })
     // First: or the queue would fill while nobody accepts any more
     this.#system.release()
