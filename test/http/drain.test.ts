@@ -17,7 +17,7 @@ describeEach('drain()', ({ serving, connect, isSecure }) => {
     client.destroy()
     await client.closed
     const took = await serves.drain()
-    assert.ok(took < 50, `took ${took} ms`)
+    assert.ok(took < 500, `took ${took} ms`)
     assert.deepEqual(serves.server.served, { requests: 1, cut: 0, left: 0, refused: 0 })
   })
 
