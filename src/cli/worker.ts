@@ -45,6 +45,8 @@ export class WorkerLink implements AsWorker {
   #wasReady = false
   /** Was it the supervisor that asked it to stop? */
   #asked = false
+  /** Stops the run that is still to come: the signal of a stop may find its start at an end. */
+  #stopRun: (run: ServiceRun) => void = () => {}
   /** The last error that was told: why it stops, if it does. */
   #lastError: unknown
 
@@ -153,6 +155,7 @@ export class WorkerLink implements AsWorker {
     // One of them says it for all, and a single worker is the first
     const { errand, slot } = this.place
     if (errand === undefined && slot === 1 && run.app.graph.find(rooms)) tellOfRooms(run)
+    this.#stopRun(run)
   }
 
   /** Tells why there is nothing to run. */
@@ -190,7 +193,8 @@ export class WorkerLink implements AsWorker {
 
   /** Until it has started there is nothing to drain: a signal of its own reaches every part of a start. */
   #stop(reason: string, manner: StopManner): void {
-    if (this.#run) void this.#run.stop(reason, manner)
+    this.#stopRun = (run) => void run.stop(reason, manner)
+    if (this.#run) this.#stopRun(this.#run)
     else process.kill(process.pid, 'SIGTERM')
   }
 

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
 import net from 'node:net'
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import type { Line } from '../helpers/program.ts'
+import { Program, type Line } from '../helpers/program.ts'
 import { gone, isAlive, Supervised } from '../helpers/supervised.ts'
+import { temporaryFolder } from '../helpers/temporary-folder.ts'
 
 const clean = { code: 0, signal: null }
 const unclean = { code: 1, signal: null }
@@ -82,6 +85,18 @@ describe('a worker that ends', together, () => {
       assert.equal(program.child.exitCode, null)
     })
   }
+
+  it('V14 V7 asked to stop in the last moment of its start stops in order', async () => {
+    using folder = temporaryFolder()
+    const env = { UNTIL: join(folder.path, 'asked') }
+    using program = Program.serve('starts-late.ts', ['--graceful-timeout', '2s'], { env })
+    await program.event('app.blocking')
+    program.signal('SIGTERM')
+    await program.event('worker.stopping')
+    writeFileSync(env.UNTIL, '')
+    assert.deepEqual(await program.exit(), clean)
+    assert.deepEqual(program.names('worker.killed'), [])
+  })
 
   it('V12 leaves nothing behind that it has spawned', async () => {
     using program = await Supervised.ready(1)

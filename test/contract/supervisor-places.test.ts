@@ -163,7 +163,7 @@ describe('workers in several places', together, () => {
     using stale = new Program(['-e', `require('net').createServer()${dies}`])
     await stale.exit()
     writeFileSync(path('signals.mjs'), SIGNALS_ITSELF)
-    const env = { NODE_OPTIONS: `--import ${pathToFileURL(path('signals.mjs'))}` }
+    const env = { NODE_OPTIONS: `--import ${pathToFileURL(path('signals.mjs')).href}` }
     const places = ['--unix', path('app.sock'), '--bind', 'localhost:0']
     const args = [...places, '--pid', path('pid'), '--control', path('control')]
     using program = Program.serve('hello.ts', args, { env })
