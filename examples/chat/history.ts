@@ -1,0 +1,52 @@
+import type { DatabaseSync } from 'node:sqlite'
+
+// What the chat asks of its database, in SQL
+
+/** What happened in a room: somebody came, said something, or left. */
+export interface Entry {
+  id: number
+  room: string
+  kind: 'joined' | 'said' | 'left'
+  who: string
+  text: string
+  key: string | null
+  at: string
+}
+
+/** How much of a room's past is shown to somebody who comes. */
+const MEMORY = 100
+
+/** Gives the new entry, or nothing when there is one with its key already. */
+export function addEntry(
+  transaction: DatabaseSync,
+  { room, kind, who, text, key }: Omit<Entry, 'id' | 'at'>,
+): Entry | undefined {
+  return transaction
+    .prepare(
+      `insert into entries (room, kind, who, text, key) values (?, ?, ?, ?, ?)
+       on conflict (key) do nothing returning *`,
+    )
+    .get(room, kind, who, text, key) as Entry | undefined
+}
+
+/** Entries are numbered as they are committed: whoever has seen number 7 has seen all before it. */
+export function entriesAfter(reader: DatabaseSync, id: number): Entry[] {
+  const select = reader.prepare('select * from entries where id > ? order by id')
+  return select.all(id) as unknown as Entry[]
+}
+
+export function lastEntry(reader: DatabaseSync): number {
+  return Number(reader.prepare('select max(id) as last from entries').get()!['last'])
+}
+
+/** The latest of a room, from one entry up to another. */
+export function entriesOf(
+  reader: DatabaseSync,
+  room: string,
+  { after, upTo }: { after: number; upTo: number },
+): Entry[] {
+  const select = reader.prepare(
+    `select * from entries where room = ? and id > ? and id <= ? order by id desc limit ?`,
+  )
+  return (select.all(room, after, upTo, MEMORY) as unknown as Entry[]).reverse()
+}
