@@ -20,7 +20,7 @@ type State =
   | { is: 'absent' }
   | { is: 'awaited'; release: Release }
   | { is: 'present'; worker: Worker }
-  /** It has died: what has ended it would end the next one, too. */
+  /** It has died, in development: what has ended it would end the next one, too. */
   | { is: 'failed' }
 
 /**
@@ -28,9 +28,10 @@ type State =
  * says 503.
  *
  * ```
- *  absent ── needed ──▶ awaited ── for so long ──▶ present ── it dies ──▶ failed
- *    ▲                     │                          │                     │
- *    └──── not needed ─────┴── not needed: it leaves ─┴──── not needed ─────┘
+ *                          ┌────── it dies ────────────┐
+ *  absent ── needed ──▶ awaited ── for so long ──▶ present ── it dies, in development ──▶ failed
+ *    ▲                     │                          │                                     │
+ *    └──── not needed ─────┴── not needed: it leaves ─┴──── not needed ─────────────────────┘
  * ```
  */
 export class Stub implements WorkerListener {
@@ -85,7 +86,7 @@ export class Stub implements WorkerListener {
   }
 
   dying(worker: Worker): void {
-    if (this.#isPresent(worker)) this.#state = { is: 'failed' }
+    if (this.#isPresent(worker)) this.#died()
   }
 
   killed(): void {
@@ -94,10 +95,15 @@ export class Stub implements WorkerListener {
 
   gone(worker: Worker, exit: Exit): void {
     const { pid, age } = worker
-    if (this.#isPresent(worker)) this.#state = { is: 'failed' }
+    if (this.#isPresent(worker)) this.#died()
     this.#workers.delete(worker)
     this.#options.emit({ type: 'stub.gone', pid, age, cause: causeOf(worker, exit) })
     this.#options.gone()
+  }
+
+  #died(): void {
+    if (this.#options.after === 0) this.#state = { is: 'failed' }
+    else this.#await()
   }
 
   #await(): void {

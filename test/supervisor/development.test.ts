@@ -187,6 +187,22 @@ describe('a stub in production', () => {
     assert.equal(system.told('stub.gone')?.cause, '')
   })
 
+  it('V4 that dies is started again after 5 s, as long as it is needed', async () => {
+    const system = FakeSystem.running(1)
+    system.child(0).exit(1)
+    await system.world.advance(5_100)
+    system.stubs[0]!.ready()
+    system.stubs[0]!.exit(1)
+    await system.world.advance(4_900)
+    assert.equal(system.stubs.length, 1)
+    await system.world.advance(200)
+    assert.equal(system.stubs.length, 2)
+    system.stubs[1]!.exit(1)
+    system.last.ready()
+    await system.world.advance(60_000)
+    assert.equal(system.stubs.length, 2)
+  })
+
   it('V4 is not started while workers come and go in less than that', async () => {
     const system = FakeSystem.running(1)
     for (let count = 0; count < 4; count++) {
