@@ -60,12 +60,14 @@ export class Listener {
   }
 
   /**
-   * Accepts no more, once the queue of the kernel is empty: closing it resets what is in it, unless others stay who accept there.
+   * Accepts no more, once the queue of the kernel is empty: closing it resets what is in it. At once where others stay who accept there: what
+   * waits is theirs.
    */
   async closeQuietly(limit: Deadline, company: Company): Promise<void> {
+    if (company === 'staying') return this.close()
     const until = limit.atMost(LONGEST_WAIT)
     for (const { acceptor, binding } of this.#places) {
-      if (company === 'staying' || !binding.isSealable || !acceptor.listening) continue
+      if (!binding.isSealable || !acceptor.listening) continue
       if (await seal(acceptor, until, { company, backlog: this.#backlog })) shut(acceptor)
     }
     await this.#quiet(until)
