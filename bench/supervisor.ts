@@ -1,20 +1,20 @@
 /**
  * Those that keep workers running, side by side: what is lost in restarts, how long a crash and a save take, and what the parent costs.
  *
- * `node bench/supervisor.ts [--only rolling,crash,save,cost,flat,throughput,pm2,…] [--restarts 5] [--trials 5] [--strict]`
+ * `node bench/supervisor.ts [--only rolling,crash,save,cost,throughput,pm2,…] [--restarts 5] [--trials 5] [--strict]`
  */
 import { parseArgs } from 'node:util'
 import { figure } from './figures.ts'
 import { described, machine } from './machine.ts'
 import { holds, line, type Requirement } from './requirement.ts'
-import { cost, flatness, throughput, type Cost } from './supervisor/cost.ts'
+import { cost, throughput, type Cost } from './supervisor/cost.ts'
 import { crashed, rolled, rolledTable, waitedTable } from './supervisor/restart.ts'
 import { RIVALS, STEWARD } from './supervisor/rivals.ts'
 import { saved, WATCHERS } from './supervisor/save.ts'
 import { table } from './table.ts'
 
 const PACKAGES = ['pm2', 'tsx', 'nodemon'] as const
-const CASES = ['rolling', 'crash', 'save', 'cost', 'flat', 'throughput'] as const
+const CASES = ['rolling', 'crash', 'save', 'cost', 'throughput'] as const
 
 const { values } = parseArgs({
   options: {
@@ -34,7 +34,7 @@ await main()
 async function main(): Promise<void> {
   checkWords()
   console.log(described(machine(PACKAGES)))
-  const run = { rolling, crash, save, cost: costs, flat, throughput: ours }
+  const run = { rolling, crash, save, cost: costs, throughput: ours }
   for (const one of chosen(CASES.map((id) => ({ id })))) await run[one.id]()
   console.log()
   for (const one of required) console.log(line(one, (value) => value.toFixed(3)))
@@ -116,13 +116,6 @@ async function costs(): Promise<void> {
     { says: 'MB that the supervisor holds', measured: own && figure([own.rss]), atMost: 60 },
     { says: '% of a processor, idle', measured: own && figure([own.idle * 100]), atMost: 0.1 },
   )
-}
-
-async function flat(): Promise<void> {
-  const all = await flatness(100)
-  const [first, last] = [all.slice(10, 20), all.slice(-10)].map((some) => figure(some).median)
-  const says = 'MB that the supervisor holds more after 100 restarts than after 15'
-  required.push({ says, measured: figure([last! - first!]), atMost: 3 })
 }
 
 async function ours(): Promise<void> {

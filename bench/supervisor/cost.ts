@@ -4,7 +4,7 @@ import { Child } from '../http/child.ts'
 import type { LoadAnswer } from '../http/messages.ts'
 import { Loops } from '../loops.ts'
 import { pause } from './asking.ts'
-import { MAIN, programFile, STEWARD, type Managed, type Rival } from './rivals.ts'
+import { MAIN, programFile, type Rival } from './rivals.ts'
 import { freePort, Running } from './running.ts'
 import { cpuOf, rssOf, treeOf } from './tree.ts'
 
@@ -40,17 +40,6 @@ async function loaded(port: number, seconds: number): Promise<number> {
   await pause(seconds * 1_000)
   await loops.stop()
   return loops.total
-}
-
-/** What the memory of our supervisor is after each restart, in megabytes. */
-export async function flatness(restarts: number): Promise<number[]> {
-  await using managed: Managed = await STEWARD.start(2)
-  const all: number[] = []
-  for (let restart = 0; restart < restarts; restart++) {
-    await managed.roll()
-    all.push(rssOf(managed.parent))
-  }
-  return all
 }
 
 /**

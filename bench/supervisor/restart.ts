@@ -61,7 +61,10 @@ async function workerOf({ port }: Managed): Promise<number> {
   return asked.worker
 }
 
-export function waitedTable(results: ReadonlyMap<{ name: string }, Waited[]>, title: string): string {
+export function waitedTable(
+  results: ReadonlyMap<{ name: string }, Waited[]>,
+  title: string,
+): string {
   const rows = [...results].map(([{ name }, all]) => {
     const { median, p10, p90 } = figure(all.map(({ took }) => took))
     const sum = (kind: 'refused' | 'lost'): string =>

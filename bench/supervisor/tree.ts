@@ -16,7 +16,9 @@ export function treeOf(root: number): number[] {
 /** The processor time of the threads of a process that are alive, in milliseconds. */
 export function cpuOf(pid: number): number {
   const threads = readdirSync(`/proc/${pid}/task`)
-  const times = threads.map((thread) => readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8'))
+  const times = threads.map((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8'),
+  )
   return times.reduce((sum, text) => sum + Number(text.split(' ')[0]) / 1e6, 0)
 }
 
