@@ -11,8 +11,9 @@ cluster.setupPrimary({ exec: new URL('plain.ts', import.meta.url).pathname, args
 cluster.on('exit', (worker) => {
   if (!leaving.delete(worker)) cluster.fork()
 })
-for (let count = 0; count < Number(process.argv[2]); count++)
+for (let count = 0; count < Number(process.argv[2]); count++) {
   await once(cluster.fork(), 'listening')
+}
 process.stdout.write('ready\n')
 
 process.on('SIGHUP', () => void roll())
