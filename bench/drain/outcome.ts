@@ -2,7 +2,7 @@
  * What became of one request, as its client saw it. Lost is a request of which a byte was written and that has no complete
  * answer: `reset` by the server; `ended` by its FIN before a byte of the answer; `truncated` in the middle of the answer;
  * `cut off` before the client had written all of it; `executed` by a handler, but not answered; `silent` until the
- * client gave up. The others are not lost: of a request that was `turned away` nothing was written, since its client knew
+ * client gave up. So is one that was `refused`, since nobody listened where somebody should. The others are not lost: of a request that was `turned away` nothing was written, since its client knew
  * that the connection is closed; a status other than 200 is an answer; a request that its client never completes can only
  * be answered so, or its connection be `closed` or `left open`; and one that was `reset while idle` had no request on it.
  */
@@ -14,6 +14,7 @@ export type Outcome =
   | 'cut off'
   | 'executed'
   | 'silent'
+  | 'refused'
   | 'turned away'
   | 'closed'
   | 'left open'
@@ -27,6 +28,7 @@ const LOST: ReadonlySet<Outcome> = new Set([
   'cut off',
   'executed',
   'silent',
+  'refused',
 ])
 
 export function isLost(outcome: Outcome): boolean {

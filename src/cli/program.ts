@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { Duration } from '../base/deadline.ts'
-import { graph } from './graph.ts'
+import type { graph } from './graph.ts'
 import { INSPECTOR } from './inspection.ts'
 import { reload, scale, stop } from './orders.ts'
 import { serveModule } from './serve.ts'
@@ -211,7 +211,11 @@ function addGraph(command: Command): void {
       'load a module first, such as tsx; may be given several times',
       several,
     )
-    .action(graph)
+    .action(async (...given: Parameters<typeof graph>) => {
+      // Not loaded by a supervisor, which lives long
+      const { graph } = await import('./graph.ts')
+      await graph(...given)
+    })
 }
 
 function several(text: string, before: readonly string[] = []): string[] {

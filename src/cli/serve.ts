@@ -2,27 +2,22 @@ import type { Duration } from '../base/deadline.ts'
 import { StewardError } from '../base/errors.ts'
 import type { Emit } from '../base/events.ts'
 import { realWorld } from '../base/world.ts'
-import { Certificate } from '../http/certificates.ts'
 import { isActivated } from '../service/activation.ts'
-import { checkExclusive, exclusiveOf } from '../service/exclusive.ts'
 import { leave } from '../service/leaving.ts'
 import { notifyDescriptor } from '../service/notify-descriptor.ts'
 import { settingsOf, type ServeOptions } from '../service/options.ts'
-import { exitCode, guard, serveRun } from '../service/serve.ts'
-import type { Guarded } from '../service/signals.ts'
-import { isStopped } from '../service/starting.ts'
+import { exitCode, guard, type Guarded } from '../service/signals.ts'
+import { isStopped } from '../service/stages.ts'
 import { inDevelopment } from './developing.ts'
-import { runErrand } from './errand.ts'
 import { exitCodeOf, printFatal, survivePipes, type Form } from './fatal.ts'
 import { stateFolderFor } from '../service/state.ts'
 import { closeInspector, inspectorOf, openInspector, type InspectCommand } from './inspection.ts'
-import { find, load, type Loaded, type LoadOptions } from './load.ts'
+import type { Loaded, LoadOptions } from './load.ts'
 import { tellLoadedFiles } from './loaded-files.ts'
 import { jsonLog } from './log.ts'
 import { writePid } from './pid-file.ts'
 import { reloadingOf, type Reloading, type ReloadOptions } from './reload.ts'
 import { Screen, type Role } from './screen.ts'
-import { stubService } from './stub.ts'
 import { supervise } from './supervise.ts'
 import { refuseWatch, watchOf, type WatchCommand } from './watch.ts'
 import { WorkerLink } from './worker.ts'
@@ -127,6 +122,9 @@ interface Here {
 async function serveHere(module: string, command: ServeCommand, here: Here): Promise<void> {
   const { where, log, link, unserved } = here
   if (typeof command.control === 'string' && !link) throw uncontrolled(command.control)
+  // Not needed by a supervisor, which holds less without them and without Node's protocols
+  const { serveRun } = await import('../service/serve.ts')
+  const { load } = await import('./load.ts')
   const tls = tlsOf(command)
   const on = link ? both(log, link.follow) : readyAt(command, log)
   const inspect = link ? link.place.inspect : inspectorOf(command, process)
@@ -143,6 +141,7 @@ async function serveHere(module: string, command: ServeCommand, here: Here): Pro
   }
   const options = isDeveloped ? inDevelopment(usual, loaded.definition) : usual
   if (link?.place.errand) {
+    const { runErrand } = await import('./errand.ts')
     const code = await runErrand(link.place.errand, loaded.definition, { serve: options, emit: on })
     link.end(code === 0)
     return leave(code, NOWHERE)
@@ -166,6 +165,8 @@ async function serveStub(
   { log, link, unserved }: Here & { link: WorkerLink },
 ): Promise<void> {
   const { http2, keepAlive, health, healthLive = '/livez', healthReady = '/readyz' } = command
+  const { serveRun } = await import('../service/serve.ts')
+  const { stubService } = await import('./stub.ts')
   const stub = stubService(link.place.stub!, health && { live: healthLive, ready: healthReady })
   const tls = tlsOf(command)
   await link.loaded({ grace: stub.gracefulTimeout, prepares: false, exclusive: [] })
@@ -198,6 +199,7 @@ async function mayGoOn(
   { definition, port }: Loaded,
   options: ServeOptions,
 ): Promise<boolean> {
+  const { checkExclusive, exclusiveOf } = await import('../service/exclusive.ts')
   const { workers, defaultPort } = link.place
   const exclusive = exclusiveOf(definition)
   checkExclusive(exclusive, workers)
@@ -233,8 +235,12 @@ async function superviseHere(
   const { tls } = tlsOf(command)
   if (reloading) {
     // What no change of the code would set right ends it at once
+    const { find } = await import('./load.ts')
     find(module)
-    if (tls) await Certificate.load(tls)
+    if (tls) {
+      const { Certificate } = await import('../http/certificates.ts')
+      await Certificate.load(tls)
+    }
   }
   if (command.pid !== undefined) writePid(command.pid)
   const serve = { ...where, ...given({ gracefulTimeout, tls, signalExitCodes }) }

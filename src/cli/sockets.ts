@@ -1,7 +1,7 @@
-import { releaseAll, type Binding } from '../http/binding.ts'
+import { bindAll, releaseAll, type Binding } from '../http/binding.ts'
+import { activate } from '../service/activation.ts'
 import type { ServeOptions } from '../service/options.ts'
-import { DEFAULT_PORT } from '../service/places.ts'
-import { bindPlaces } from '../service/serve.ts'
+import { DEFAULT_PORT, placesOf } from '../service/places.ts'
 import type { InheritedSocket } from '../supervisor/messages.ts'
 
 /** The listening sockets of a supervised service: they are bound in this process, and its workers accept on them. */
@@ -76,4 +76,12 @@ export class Sockets {
   async release(): Promise<void> {
     await releaseAll(this.#bindings)
   }
+}
+
+/** Takes the places that the options name, or the default. @throws `ERR_LISTEN`, `ERR_BAD_OPTION` */
+async function bindPlaces(
+  options: ServeOptions,
+): Promise<{ bindings: readonly Binding[]; warnings: readonly string[] }> {
+  const { targets, warnings } = activate(placesOf(options), process)
+  return { bindings: await bindAll(targets), warnings }
 }

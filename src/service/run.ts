@@ -16,12 +16,12 @@ import type { Running, ServiceState } from './running.ts'
 import type { RunSettings, StopManner } from './settings.ts'
 import type { ServiceDefinition } from './service.ts'
 import {
-  divide, goodbyeOf, NO_TIME, reserveOf, runAll, stopInStages, stoppingError, tellWaiting,
+  divide, goodbyeOf, isStopped, NO_TIME, reserveOf, runAll, stopInStages, stoppingError, tellWaiting,
 } from './stages.ts' // oxfmt-ignore
 import type { StopReport, Traffic } from './stages.ts'
 import { settleRest } from './settling.ts'
 import {
-  died, into, isStopped, openAll, StartHooks, valuesOf, warnOfLateOpenings, withErrors, type StartSetting,
+  died, into, openAll, StartHooks, valuesOf, warnOfLateOpenings, withErrors, type StartSetting,
 } from './starting.ts' // oxfmt-ignore
 import { KeptJournal } from './state.ts'
 import { UnderWay } from './under-way.ts'

@@ -14,9 +14,8 @@ import { ServiceRun } from './run.ts'
 import type { RunSettings } from './settings.ts'
 import type { Running } from './running.ts'
 import { serviceOf, type ServedApp, type Service, type ServiceDefinition } from './service.ts'
-import { ProcessGuard, SIGNAL_CODES, type Guarded } from './signals.ts'
-import { reserveOf } from './stages.ts'
-import { isStopped } from './starting.ts'
+import { exitCode, guard, type Guarded } from './signals.ts'
+import { isStopped, reserveOf } from './stages.ts'
 import { stateFolderFor } from './state.ts'
 import { startWatchdog, type Watchdog } from './watchdog.ts'
 
@@ -81,9 +80,6 @@ export async function start(
   await run.start()
   return run
 }
-
-/** Of this process; listens to nothing as long as nothing is guarded. */
-export const guard: ProcessGuard = new ProcessGuard(realWorld)
 
 /** One `serve`: the run, and what the process has to do with it. */
 class Serving {
@@ -174,26 +170,10 @@ class Serving {
   }
 }
 
-/** What a process exits with that was asked to end, and ended well. */
-export function exitCode(
-  asked: string,
-  { signalExitCodes }: { signalExitCodes?: boolean },
-): number {
-  return signalExitCodes ? (SIGNAL_CODES[asked] ?? 0) : 0
-}
-
 function followSignal(run: ServiceRun, signal: AbortSignal | undefined): void {
   if (!signal) return
   const stop = (): void => void run.stop('its signal was aborted')
   if (signal.aborted) return stop()
   signal.addEventListener('abort', stop, { once: true })
   void run.closed.then(() => signal.removeEventListener('abort', stop))
-}
-
-/** Takes the places that the options name, or the default. @throws `ERR_LISTEN`, `ERR_BAD_OPTION` */
-export async function bindPlaces(
-  options: ServeOptions,
-): Promise<{ bindings: readonly Binding[]; warnings: readonly string[] }> {
-  const { targets, warnings } = activate(placesOf(options), process)
-  return { bindings: await bindAll(targets), warnings }
 }

@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs'
-import type { Release, World } from '../base/world.ts'
+import { realWorld, type Release, type World } from '../base/world.ts'
 
 /** What signals and lost errors are told to. */
 export interface Guarded {
@@ -17,7 +17,7 @@ export interface Guarded {
 export const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
 /** What shells give a process that a signal has ended. */
-export const SIGNAL_CODES: Readonly<Record<string, number>> = {
+const SIGNAL_CODES: Readonly<Record<string, number>> = {
   SIGHUP: 129,
   SIGINT: 130,
   SIGTERM: 143,
@@ -137,6 +137,17 @@ export class ProcessGuard {
     if (this.#guarded.size > 0) return [...this.#guarded]
     return this.#fallback ? [this.#fallback] : []
   }
+}
+
+/** Of this process; listens to nothing as long as nothing is guarded. */
+export const guard: ProcessGuard = new ProcessGuard(realWorld)
+
+/** What a process exits with that was asked to end, and ended well. */
+export function exitCode(
+  asked: string,
+  { signalExitCodes }: { signalExitCodes?: boolean },
+): number {
+  return signalExitCodes ? (SIGNAL_CODES[asked] ?? 0) : 0
 }
 
 const UNCLOSED =

@@ -1,5 +1,5 @@
 import { Deadline } from '../base/deadline.ts'
-import { StewardError } from '../base/errors.ts'
+import { isStewardError, StewardError } from '../base/errors.ts'
 import type { Emit, Served, StageTimes, Waiting } from '../base/events.ts'
 import type { Release, World } from '../base/world.ts'
 import type { DrainLimits } from '../http/drain.ts'
@@ -241,4 +241,10 @@ function passed(deadline: Deadline): Promise<void> {
 /** The reason of everything that a stop ends. */
 export function stoppingError(name: string, reason: string): StewardError {
   return new StewardError('ERR_STOPPING', `Cannot go on: ${name} is stopping (${reason})`)
+}
+
+/** Did this start end because it was stopped, and was all of it undone well? */
+export function isStopped(error: unknown): boolean {
+  const stopped = isStewardError(error, 'ERR_OPEN_ABORTED') || isStewardError(error, 'ERR_STOPPING')
+  return stopped && error.errors.length === 0
 }

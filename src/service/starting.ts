@@ -149,12 +149,6 @@ export function warnOfLateOpenings(
   }
 }
 
-/** Did this start end because it was stopped, and was all of it undone well? */
-export function isStopped(error: unknown): boolean {
-  const stopped = isStewardError(error, 'ERR_OPEN_ABORTED') || isStewardError(error, 'ERR_STOPPING')
-  return stopped && error.errors.length === 0
-}
-
 /** The first error, and after it what failed in the undoing. */
 export function withErrors(error: unknown, undoing: readonly unknown[]): unknown {
   if (undoing.length === 0) return error

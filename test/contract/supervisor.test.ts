@@ -15,17 +15,20 @@ const unclean = { code: 1, signal: null }
 const together = { concurrency: 2 }
 
 describe('workers on one socket', together, () => {
-  it('V1 queue connections while no worker is alive, and answer them all', async () => {
-    using program = await Supervised.ready(1)
+  it('V1 queue 2,000 connections while no worker is alive for two seconds, and answer them all', async () => {
+    // Four steps of 0.6 s each: none of that worker serves before
+    using program = await Supervised.ready(1, [], { env: { STEPS: '4' } })
     const port = await program.port()
     process.kill(await program.pid(), 'SIGKILL')
-    await program.event('worker.gone')
-    const clients = await Promise.all(Array.from({ length: 500 }, () => RawClient.connect(port)))
+    const end = await program.event('worker.gone')
+    const clients = await Promise.all(Array.from({ length: 2_000 }, () => RawClient.connect(port)))
     assert.equal(program.names('worker.ready').length, 1, 'all have connected before it is there')
     const answers = clients.map((client) => client.request('POST /', 'body').response())
     for (const { status, body } of await Promise.all(answers)) {
       assert.deepEqual([status, body], [200, 'body'])
     }
+    const next = await program.nth('worker.ready', 2)
+    assert.ok(between(end, next) > 2_000, `${between(end, next)} ms without a worker`)
     for (const client of clients) client.destroy()
     program.signal('SIGTERM')
     assert.deepEqual(await program.exit(), clean)
