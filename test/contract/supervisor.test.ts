@@ -102,6 +102,7 @@ describe('a rolling restart', together, () => {
     assert.ok(old.includes((await program.get('/')).headers['worker']!))
     rmSync(BROKEN)
     await program.roll(1)
+    for (const pid of old) await program.event('worker.gone', (line) => String(line['pid']) === pid)
     assert.ok(!old.includes((await program.get('/')).headers['worker']!))
     program.signal('SIGTERM')
     assert.deepEqual(await program.exit(), clean)
