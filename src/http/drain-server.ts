@@ -97,7 +97,7 @@ export function drain(server: DrainableServer, options: DrainOptions = {}): Prom
 
 /**
  * Begins to follow what a server does, so that `drain` knows all of it: to be called before the server listens. Costs a request about
- * one part in a hundred.
+ * two to three parts in a hundred of one that does nothing else.
  *
  * @throws `ERR_BAD_OPTION` for what is no server of `node:http`, `node:https` or `node:http2`
  */
