@@ -189,8 +189,10 @@ function wrongAnswer({ asked, wish, said, visit }: Case): string | undefined {
 /** Nothing, or not all of an answer came, and the client did not leave. */
 function wrongLoss({ visit, asked, said, mayPart, mayLose }: Case): string | undefined {
   const { isHalfClosed } = visit.client
+  // What was answered in its place may go with the connection, when the grace is spent
+  if (mayLose && isReset(asked)) return undefined
   if (said.cut === 'answered' && !isHalfClosed) return `said to be answered, but ${asked.fate}`
-  if (said.cut || (mayLose && isReset(asked))) return undefined
+  if (said.cut) return undefined
   if (said.executed > 0) return `executed, not answered (${asked.fate}), and not reported as cut`
   if (asked.fate === 'truncated') return 'truncated, though nothing was executed'
   if (asked.interim.includes(100)) return 'told to continue, and then nothing'
