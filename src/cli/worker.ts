@@ -206,7 +206,7 @@ export class WorkerLink implements AsWorker {
   /** Where others serve on, a connection is kept as long as it was promised, and nobody has to look away. */
   #mannerOf(kind: StopKind): StopManner {
     const goesOn = kind !== 'stop'
-    const company = goesOn ? 'staying' : this.#company
+    const company: Company = goesOn ? 'staying' : 'none'
     const manner = { staysReady: goesOn, restarts: goesOn, company } as const
     if (this.place.development) return { ...SHORT, ...manner }
     if (!goesOn) return { company }
@@ -215,15 +215,10 @@ export class WorkerLink implements AsWorker {
     return { ...manner, drainDelay: 0, idle }
   }
 
-  /** Who is there to accept when all workers stop. */
-  get #company(): Company {
-    return this.place.workers > 1 ? 'stopping' : 'none'
-  }
-
   /** The supervisor is gone: nobody would start another one, the port must become free, and what it has spawned must end. */
   readonly #orphaned = (): void => {
     process.once('exit', () => process.kill(-process.pid, 'SIGKILL'))
-    this.#stop('its supervisor is gone', { drainDelay: 0, company: this.#company })
+    this.#stop('its supervisor is gone', { drainDelay: 0, company: 'none' })
   }
 
   /** What it was started for is over: it ends. */

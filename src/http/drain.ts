@@ -14,8 +14,8 @@ import { refuse, tellCut } from './refuse.ts'
 import type { Traffic } from './traffic.ts'
 
 /** The share of a stop's budget that a drain has. */
-/** Who else accepts on the same sockets: nobody, others who stop as well, or others who stay, so that what waits there is theirs. */
-export type Company = 'none' | 'stopping' | 'staying'
+/** Who else accepts on the same sockets and goes on doing so: nobody, or others, so that what waits there is theirs. */
+export type Company = 'none' | 'staying'
 
 export interface DrainLimits {
   /** When signals are aborted with `ERR_GRACE_SPENT`, and connections without a request are closed. */

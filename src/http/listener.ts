@@ -68,7 +68,7 @@ export class Listener {
     const until = limit.atMost(LONGEST_WAIT)
     for (const { acceptor, binding } of this.#places) {
       if (!binding.isSealable || !acceptor.listening) continue
-      if (await seal(acceptor, until, { company, backlog: this.#backlog })) shut(acceptor)
+      if (await seal(acceptor, until, this.#backlog)) shut(acceptor)
     }
     await this.#quiet(until)
     this.close()

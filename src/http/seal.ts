@@ -2,7 +2,6 @@ import { closeSync, openSync, readSync } from 'node:fs'
 import net, { type AddressInfo, type Server, type Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Deadline } from '../base/deadline.ts'
-import type { Company } from './drain.ts'
 import { setBacklog } from './internals.ts'
 
 /**
@@ -13,18 +12,14 @@ import { setBacklog } from './internals.ts'
  * every other attempt: its client tries again after a second, and is refused. Who came before us is accepted as usual; when we are all
  * that is left in it, nobody is lost by the close. Who came behind us makes us try again.
  *
- * With `stopping` company, others may accept us, too: then the kernel is asked whose the last connection is, which takes it some milliseconds for each
- * thousand of connections on the machine.
+ * Whose the last connection is the kernel is asked at the end: on a busy machine ours may still be under way. That takes it some milliseconds for
+ * each thousand of connections on the machine.
  *
  * Resolves with `true` when the socket is to be closed, in the same turn of the event loop: the next one would accept us; with `false` when
  * that was not possible in time, and where the kernel does not tell how long its queues are (proc_net_tcp(5)), at once. A client in the middle of its handshake at that moment, whose last packet is still
  * on its way, is reset all the same.
  */
-export async function seal(
-  server: Server,
-  until: Deadline,
-  { company, backlog }: { company: Company; backlog: number },
-): Promise<boolean> {
+export async function seal(server: Server, until: Deadline, backlog: number): Promise<boolean> {
   const { address, port } = server.address() as AddressInfo
   const host = LOCAL[address] ?? address
   const accepted = new Set<number | undefined>()
@@ -39,7 +34,7 @@ export async function seal(
     while (until.remaining > 0 && !accepted.has(own.localPort)) {
       const length = lengthOf(port, address)
       if (length === 0) break
-      if (length === 1 && company === 'stopping' && !isQueued(port, own.localPort, address)) break
+      if (length === 1 && !isQueued(port, own.localPort, address)) break
       if (length === 1) {
         server.off('connection', note)
         return true
