@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import net, { type AddressInfo, type Server, type Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Deadline } from '../base/deadline.ts'
+import { Deadline } from '../base/deadline.ts'
 import { setBacklog } from './internals.ts'
 
 /**
@@ -12,8 +12,7 @@ import { setBacklog } from './internals.ts'
  * every other attempt: its client tries again after a second, and is refused. Who came before us is accepted as usual; when we are all
  * that is left in it, nobody is lost by the close. Who came behind us makes us try again.
  *
- * Whose the last connection is the kernel is asked at the end: on a busy machine ours may still be under way. That takes it some milliseconds for
- * each thousand of connections on the machine.
+ * Whose the last connection is the kernel is asked at the end: on a busy machine ours may still be under way.
  *
  * Resolves with `true` when the socket is to be closed, in the same turn of the event loop: the next one would accept us; with `false` when
  * that was not possible in time, and where the kernel does not tell how long its queues are (proc_net_tcp(5)), at once. A client in the middle of its handshake at that moment, whose last packet is still
@@ -60,12 +59,17 @@ function lengthOf(port: number, address: string): number | undefined {
   return found?.[1] === undefined ? undefined : Number.parseInt(found[1], 16)
 }
 
-/** Has nobody accepted yet who came from this port? What is accepted has an inode. */
+/** How long the whole table may be looked through, in milliseconds: some machines have tens of thousands of connections. */
+const LOOK = 20
+
+/** Has nobody accepted yet who came from this port? What is accepted has an inode. Taken for true where it takes too long to tell. */
 function isQueued(port: number, peer: number | undefined, address: string): boolean {
   const row = new RegExp(
     `:${hex(port)} \\w+:${hex(peer ?? 0)} 01 \\w+:\\w+ \\w+:\\w+ \\w+ +\\d+ +\\d+ 0 `,
   )
-  return row.test(headOf(tableOf(address), Infinity))
+  const enough = Deadline.in(LOOK)
+  const table = headOf(tableOf(address), () => enough.remaining > 0)
+  return enough.remaining === 0 || row.test(table)
 }
 
 function tableOf(address: string): string {
@@ -76,13 +80,13 @@ function hex(port: number): string {
   return port.toString(16).toUpperCase().padStart(4, '0')
 }
 
-function headOf(table: string, most = HEAD): string {
+function headOf(table: string, goesOn = (head: string): boolean => head.length < HEAD): string {
   let file: number | undefined
   try {
     file = openSync(`/proc/self/net/${table}`, 'r')
     const buffer = Buffer.alloc(HEAD)
     let head = ''
-    for (let read = -1; read !== 0 && head.length < most;) {
+    for (let read = -1; read !== 0 && goesOn(head);) {
       read = readSync(file, buffer, 0, HEAD, null)
       head += buffer.toString('latin1', 0, read)
     }
