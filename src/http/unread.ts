@@ -62,8 +62,12 @@ function drop(request: IncomingMessage, connection: Connection): void {
   const { socket, traffic } = connection
   let left = MOST
   const giveUp = (): void => linger(connection)
-  const release = traffic.world.timer(READING, giveUp, 'idle')
-  socket.once('close', release)
+  const releaseTimer = traffic.world.timer(READING, giveUp, 'idle')
+  const release = (): void => {
+    releaseTimer()
+    socket.off('close', release)
+  }
+  socket.on('close', release)
   breakOff(request)
   takeBody(request, (bytes) => {
     left -= bytes

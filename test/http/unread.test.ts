@@ -46,6 +46,22 @@ describeEach('a body that its handler leaves', ({ serving, connect }) => {
     })
   }
 
+  it('leaves nothing of itself on a connection that is kept', async () => {
+    const listeners = new Set<number>()
+    await using serves = await serving((request, response) => {
+      if (request.method === 'GET') listeners.add(request.socket.listenerCount('close'))
+      response.end(request.method)
+    })
+    using client = await connect(serves.port)
+    for (let count = 0; count < 3; count++) {
+      client.send(HEAD + 'x'.repeat(SIZE / 2))
+      await client.response()
+      client.send('x'.repeat(SIZE / 2)).request('GET /')
+      await client.response()
+    }
+    assert.equal(listeners.size, 1, [...listeners].join(', '))
+  })
+
   it('H2 is announced as the last when it is long and nobody has begun to read it', async () => {
     const seen: string[] = []
     await using serves = await serving((request, response) => {
