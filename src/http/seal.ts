@@ -41,6 +41,7 @@ export async function seal(server: Server, until: Deadline, backlog: number): Pr
       await turn()
     }
     own.destroy()
+    await turn()
   }
   server.off('connection', note)
   return false
@@ -52,11 +53,12 @@ const LOCAL: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': 
 /** How much of the kernel's table is looked at, in bytes: who listens stands before all others, of whom there may be very many. */
 const HEAD = 16 * 1024
 
-/** How many wait in the queue of a port; `undefined` where the kernel does not tell. */
+/** How many wait in the queue of a port, at whichever of its addresses; `undefined` where the kernel does not tell. */
 function lengthOf(port: number, address: string): number | undefined {
-  const row = new RegExp(`:${hex(port)} \\w+:0000 0A \\w+:(\\w+)`)
-  const found = row.exec(headOf(tableOf(address)))
-  return found?.[1] === undefined ? undefined : Number.parseInt(found[1], 16)
+  const row = new RegExp(`:${hex(port)} \\w+:0000 0A \\w+:(\\w+)`, 'g')
+  const found = [...headOf(tableOf(address)).matchAll(row)]
+  if (found.length === 0) return undefined
+  return found.reduce((sum, [, queued]) => sum + Number.parseInt(queued!, 16), 0)
 }
 
 /** How long the whole table may be looked through, in milliseconds: some machines have tens of thousands of connections. */

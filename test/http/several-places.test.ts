@@ -91,6 +91,21 @@ describeEach('a server in several places', (way) => {
     for (const client of clients) client[Symbol.dispose]()
   })
 
+  it('H3 closes each of two addresses of one port, with who waits at the other', async () => {
+    const server = new HttpServer({
+      handler: (_, response) => void response.end('answer'),
+      ...way.options,
+    })
+    const [first] = await bindAll([free])
+    const port = portOf(first!.describe())
+    const second = await bind({ host: '127.0.0.2', port })
+    await server.listen(first!, second)
+    const began = performance.now()
+    await server.drain(drainLimits())
+    // Not the second that it may take where the queue never empties
+    assert.ok(performance.now() - began < 500)
+  })
+
   it('X2 counts the connections of all of them against the one limit', async () => {
     await using serves = await several({ ...way.options, limits: { connections: 2 } })
     const [first, second, third] = places(serves)
