@@ -1,7 +1,6 @@
 import { milliseconds } from '../base/deadline.ts'
 import { describeError, withoutSecrets } from '../base/errors.ts'
 import type { ServiceEvent } from '../base/events.ts'
-import type { Company } from '../http/drain.ts'
 import { realWorld, type Release } from '../base/world.ts'
 import type { ServeOptions } from '../service/options.ts'
 import type { ServiceRun } from '../service/run.ts'
@@ -28,6 +27,7 @@ const SHORT_IDLE = 100
  * it to stop by then, and no successor is to be started for nothing.
  */
 const SOON = 100
+
 /** In development nobody waits for what an old worker has under way. In milliseconds. */
 const SHORT: StopManner = { idle: SHORT_IDLE, drainDelay: 0, drain: 300, atOnce: true }
 
@@ -206,10 +206,9 @@ export class WorkerLink implements AsWorker {
   /** Where others serve on, a connection is kept as long as it was promised, and nobody has to look away. */
   #mannerOf(kind: StopKind): StopManner {
     const goesOn = kind !== 'stop'
-    const company: Company = goesOn ? 'staying' : 'none'
-    const manner = { staysReady: goesOn, restarts: goesOn, company } as const
+    const manner = { staysReady: goesOn, restarts: goesOn, othersAccept: goesOn }
     if (this.place.development) return { ...SHORT, ...manner }
-    if (!goesOn) return { company }
+    if (!goesOn) return { othersAccept: false }
     // Somebody waits: with every connection that is kept, clients wait as well
     const idle = kind === 'handover' ? SHORT_IDLE : this.#keepAlive
     return { ...manner, drainDelay: 0, idle }
@@ -218,7 +217,7 @@ export class WorkerLink implements AsWorker {
   /** The supervisor is gone: nobody would start another one, the port must become free, and what it has spawned must end. */
   readonly #orphaned = (): void => {
     process.once('exit', () => process.kill(-process.pid, 'SIGKILL'))
-    this.#stop('its supervisor is gone', { drainDelay: 0, company: 'none' })
+    this.#stop('its supervisor is gone', { drainDelay: 0, othersAccept: false })
   }
 
   /** What it was started for is over: it ends. */

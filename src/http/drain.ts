@@ -14,9 +14,6 @@ import { refuse, tellCut } from './refuse.ts'
 import type { Traffic } from './traffic.ts'
 
 /** The share of a stop's budget that a drain has. */
-/** Who else accepts on the same sockets and goes on doing so: nobody, or others, so that what waits there is theirs. */
-export type Company = 'none' | 'staying'
-
 export interface DrainLimits {
   /** When signals are aborted with `ERR_GRACE_SPENT`, and connections without a request are closed. */
   t1: Deadline
@@ -26,8 +23,8 @@ export interface DrainLimits {
   cleanup: Deadline
   /** How long an idle connection may still send a last request, in milliseconds. */
   idle: number
-  /** @default 'none' */
-  company?: Company | undefined
+  /** Do others go on accepting on the same sockets? What waits there is theirs then. @default false */
+  othersAccept?: boolean | undefined
   /** Skips to `t2` at once; cleanups are still awaited. */
   force: AbortSignal
 }
@@ -126,7 +123,7 @@ export class Drain {
 
   async #closeListener(): Promise<void> {
     await this.#listener.release()
-    await this.#listener.closeQuietly(this.#limits.cleanup, this.#limits.company ?? 'none')
+    await this.#listener.closeQuietly(this.#limits.cleanup, this.#limits.othersAccept ?? false)
     if (this.#state === 'accepting') this.#state = 'emptying'
     this.#traffic.emit({ type: 'listener.closed' })
     this.#changed()

@@ -3,7 +3,6 @@ import net from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Deadline } from '../base/deadline.ts'
 import type { Binding } from './binding.ts'
-import type { Company } from './drain.ts'
 import { connectionsOf } from './internals.ts'
 import { seal } from './seal.ts'
 import type { Traffic } from './traffic.ts'
@@ -63,8 +62,8 @@ export class Listener {
    * Accepts no more, once the queue of the kernel is empty: closing it resets what is in it. At once where others stay who accept there: what
    * waits is theirs.
    */
-  async closeQuietly(limit: Deadline, company: Company): Promise<void> {
-    if (company === 'staying') return this.close()
+  async closeQuietly(limit: Deadline, othersAccept: boolean): Promise<void> {
+    if (othersAccept) return this.close()
     const until = limit.atMost(LONGEST_WAIT)
     for (const { acceptor, binding } of this.#places) {
       if (!binding.isSealable || !acceptor.listening) continue

@@ -365,8 +365,9 @@ export class ServiceRun implements Running {
       lastArrival: () => this.#http?.lastArrival ?? 0,
       drain: async (limits) => {
         const work = drainWork(this.#workshop(), limits.cleanup)
-        const own = { ...limits, company: this.#manner.company ?? this.#settings.company }
-        await Promise.all([this.#http?.drain(own), this.#fetches.drain(limits), work])
+        const { othersAccept } = { ...this.#settings, ...this.#manner }
+        const http = this.#http?.drain({ ...limits, othersAccept })
+        await Promise.all([http, this.#fetches.drain(limits), work])
         this.#failures.push(...(await work))
       },
     }

@@ -100,7 +100,7 @@ class Serving {
     this.#options = { ...options, on: options.on ?? problemPrinter() }
     const settings = settingsOf(definition, this.#options)
     const state = settings.state ?? stateFolderFor(process.argv[1] ?? '.', process.env)
-    const ofWorker = asWorker && ({ isPrepared: true, company: 'staying' } as const)
+    const ofWorker = asWorker && { isPrepared: true, othersAccept: true }
     this.#settings = { ...settings, state, ...ofWorker, http: { ...settings.http, tls } }
     this.#run = new ServiceRun(definition, this.#settings)
     this.#guarded = asWorker?.guardedFor(this.#run) ?? this.#run

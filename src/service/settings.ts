@@ -1,6 +1,5 @@
 import type { ServiceEvent } from '../base/events.ts'
 import type { World } from '../base/world.ts'
-import type { Company } from '../http/drain.ts'
 import type { HttpServerOptions } from '../http/server.ts'
 import type { Override } from '../scope/override.ts'
 import type { ProbePaths } from './probes.ts'
@@ -14,8 +13,8 @@ export interface RunSettings {
   /** The drain delay ends early when nothing has come for so long; absent: it lasts as long as it was told. */
   drainQuiet?: number | undefined
   probes: ProbePaths | false
-  /** Who else accepts on its sockets, where its stop does not say it. @default 'none' */
-  company?: Company | undefined
+  /** Do others accept on its sockets, where its stop does not say it? @default false */
+  othersAccept?: boolean | undefined
   /** Has another process done already what the service does once? */
   isPrepared?: boolean | undefined
   /** Where notes are kept; absent: nowhere. */
@@ -31,8 +30,8 @@ export interface StopManner {
   idle?: number | undefined
   /** In the place of the service's own. */
   drainDelay?: number | undefined
-  /** Who else accepts on the same sockets. */
-  company?: Company | undefined
+  /** Do others go on accepting on the same sockets? */
+  othersAccept?: boolean | undefined
   /** How long what is under way may take: at half of it signals are aborted. @default the grace without what is kept back for closing */
   drain?: number | undefined
   /** The same service goes on elsewhere, or soon again: clients of upgraded connections may come back at once. */

@@ -35,7 +35,7 @@ export interface ProgramOptions {
 }
 
 /** Where the control sockets of services are: apart from those of other tests, and of whoever runs these. */
-const RUNTIME = mkdtempSync(join(tmpdir(), 'steward-run-'))
+export const RUNTIME: string = mkdtempSync(join(tmpdir(), 'steward-run-'))
 process.once('exit', () => rmSync(RUNTIME, { recursive: true, force: true }))
 
 /** A program that was spawned: what it prints as JSON lines is awaited by its `event`. Killed when disposed. */

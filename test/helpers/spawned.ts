@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { ServiceEvent } from '../../src/base/events.ts'
+import { RUNTIME } from './program.ts'
 import { root } from './repository.ts'
 import { within } from './within.ts'
 
@@ -29,7 +30,7 @@ export class Spawned {
     const command = [join(root, 'dist', 'cli', 'main.js'), 'serve', module, ...args]
     this.child = spawn(process.execPath, command, {
       cwd: root,
-      env: { ...process.env, ...env },
+      env: { ...process.env, XDG_RUNTIME_DIR: RUNTIME, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.child.stdout.setEncoding('utf8').on('data', (text: string) => this.#read(text))
