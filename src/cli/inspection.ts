@@ -1,4 +1,4 @@
-import inspector from 'node:inspector'
+import type inspector from 'node:inspector'
 import { StewardError } from '../base/errors.ts'
 import type { ServiceEvent } from '../base/events.ts'
 import type { InspectorPlace } from '../supervisor/messages.ts'
@@ -60,15 +60,22 @@ function placeOf(where: string, waits: boolean): InspectorPlace {
  * stops in it.
  */
 export function openInspector({ host, port, waits }: InspectorPlace): void {
-  if (inspector.url() !== undefined) return
-  inspector.open(port, host, waits)
+  const node = inspectorModule()
+  if (node.url() !== undefined) return
+  node.open(port, host, waits)
   // oxlint-disable-next-line no-debugger -- here a debugger stops that has been waited for, with nothing of the app loaded
   if (waits) debugger
 }
 
 /** Not the supervisor is to be looked into: what Node has opened for it is for the first worker. */
 export function closeInspector(): void {
-  if (inspector.url() !== undefined) inspector.close()
+  const node = inspectorModule()
+  if (node.url() !== undefined) node.close()
+}
+
+/** Of no use to most supervisors, which live long and hold less without it. */
+function inspectorModule(): typeof inspector {
+  return process.getBuiltinModule('node:inspector')
 }
 
 /**

@@ -2,11 +2,8 @@ import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { Duration } from '../base/deadline.ts'
-import type { graph } from './graph.ts'
 import { INSPECTOR } from './inspection.ts'
-import { reload, scale, stop } from './orders.ts'
 import { serveModule } from './serve.ts'
-import { status } from './status.ts'
 
 /** The command line: what `steward` does with its arguments. Sets the exit code; never throws. */
 export async function main(argv: readonly string[]): Promise<void> {
@@ -179,20 +176,20 @@ function addControl(command: Command): void {
   add('status', 'show the services that run with --workers, and their workers')
     .option('--json', 'one line of JSON for each service')
     .option('--watch', 'once a second, until Ctrl-C')
-    .action(status)
+    .action(later(async () => (await import('./status.ts')).status))
   add('reload', 'replace the workers of a service by new ones, one after the other')
     .option(
       '--wait',
       'until it is done; exits with 1, and says why, when the new ones do not start',
     )
     .option('--prepare', 'run what the service prepares once more, before its first new worker')
-    .action(reload)
+    .action(later(async () => (await import('./orders.ts')).reload))
   add('scale', 'change how many workers a service has')
     .argument('<number>', 'how many from now on', workers)
-    .action(scale)
+    .action(later(async () => (await import('./orders.ts')).scale))
   add('stop', 'stop a service in order, as SIGTERM does')
     .option('--wait', 'until its process is gone; exits with 1 when the stop was not clean')
-    .action(stop)
+    .action(later(async () => (await import('./orders.ts')).stop))
 }
 
 function addGraph(command: Command): void {
@@ -211,11 +208,14 @@ function addGraph(command: Command): void {
       'load a module first, such as tsx; may be given several times',
       several,
     )
-    .action(async (...given: Parameters<typeof graph>) => {
-      // Not loaded by a supervisor, which lives long
-      const { graph } = await import('./graph.ts')
-      await graph(...given)
-    })
+    .action(later(async () => (await import('./graph.ts')).graph))
+}
+
+/** A command that is loaded when it is called: a supervisor lives long, and holds nothing of the others. */
+function later<Given extends unknown[]>(
+  load: () => Promise<(...given: Given) => Promise<void>>,
+): (...given: Given) => Promise<void> {
+  return async (...given) => (await load())(...given)
 }
 
 function several(text: string, before: readonly string[] = []): string[] {

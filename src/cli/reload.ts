@@ -18,19 +18,6 @@ export interface ReloadOptions {
   envFile?: string
 }
 
-/** Reloading, or nothing where it was not asked for. @throws `ERR_BAD_OPTION` for what is asked for without it, or is not there */
-export function reloadingOf(options: ReloadOptions): Reloading | undefined {
-  if (options.reload) return new Reloading(options)
-  const given = Object.entries({
-    '--reload-dir': options.reloadDir,
-    '--reload-include': options.reloadInclude,
-    '--reload-exclude': options.reloadExclude,
-  }).find(([, value]) => value !== undefined)
-  if (!given) return undefined
-  const message = `Cannot use ${given[0]} without --reload: nothing is watched; give --reload as well`
-  throw new StewardError('ERR_BAD_OPTION', message)
-}
-
 /** Files that somebody looks at. */
 interface Watching {
   add(file: string): void

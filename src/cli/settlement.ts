@@ -1,7 +1,6 @@
 import type { Emit, ServiceEvent } from '../base/events.ts'
 import { realWorld } from '../base/world.ts'
 import { reserveOf } from '../service/stages.ts'
-import { notesWait } from '../service/state.ts'
 import type { Child } from '../supervisor/worker.ts'
 import { Errand } from './errand-process.ts'
 
@@ -65,6 +64,7 @@ export class Settlement {
 
   async #isDue(): Promise<boolean> {
     if (!this.#hasLost) return false
+    const { notesWait } = await import('../service/state.ts')
     for (const folder of this.#folders) {
       try {
         if (await notesWait(folder, realWorld)) return true

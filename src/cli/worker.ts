@@ -7,6 +7,7 @@ import type { ServiceRun } from '../service/run.ts'
 import type { AsWorker } from '../service/serve.ts'
 import type { Guarded } from '../service/signals.ts'
 import type { StopManner } from '../service/settings.ts'
+import { stoppingError } from '../service/stages.ts'
 import {
   WORKER_VARIABLE, type Failure, type FromWorker, type InheritedSocket, type LoadedService, type StopKind, type ToWorker, type WorkerPlace,
 } from '../supervisor/messages.ts' // oxfmt-ignore
@@ -60,11 +61,11 @@ export class WorkerLink implements AsWorker {
     process.channel?.unref()
   }
 
-  /** The link of this process, when a supervisor has started it; `undefined` otherwise. Once: its children are no workers. */
-  static of(options: Pick<ServeOptions, 'keepAlive'>): WorkerLink | undefined {
-    const { [WORKER_VARIABLE]: place } = process.env
+  /** Takes the place that a supervisor has given to this process. Once: its children are no workers. @throws `ERR_STOPPING` when it is gone */
+  static take(options: Pick<ServeOptions, 'keepAlive'>): WorkerLink {
+    const { [WORKER_VARIABLE]: place = '' } = process.env
     delete process.env[WORKER_VARIABLE]
-    if (place === undefined || !process.connected) return undefined
+    if (!process.connected) throw stoppingError('the worker', 'its supervisor is gone')
     return new WorkerLink(JSON.parse(place) as WorkerPlace, options)
   }
 

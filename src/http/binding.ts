@@ -1,4 +1,4 @@
-import { lookup } from 'node:dns/promises'
+import type promises from 'node:dns/promises'
 import { fstatSync } from 'node:fs'
 import net from 'node:net'
 import { describe, StewardError } from '../base/errors.ts'
@@ -131,11 +131,17 @@ function codeOf(error: unknown): string {
 }
 
 async function addressesOf(host: string, port: number): Promise<string[]> {
+  const { lookup } = await dns()
   const found = await lookup(host, { all: true }).catch((error: unknown) => {
     throw cannotListen(placeOf(host, port), error)
   })
   const named = found.map(({ address }) => address)
   return [...new Set(host === 'localhost' ? [...LOOPBACK, ...named] : named)]
+}
+
+/** Only names need it; whoever binds addresses holds less without. */
+function dns(): Promise<typeof promises> {
+  return import('node:dns/promises')
 }
 
 /** What `localhost` is for every client, whichever of the two its hosts file has (RFC 6761 §6.3). */
@@ -171,7 +177,7 @@ async function bindAddress(host: string, port: number): Promise<BoundAddress> {
   checkPort(port)
   const where = placeOf(host, port)
   try {
-    const address = net.isIP(host) ? host : (await lookup(host)).address
+    const address = net.isIP(host) ? host : (await (await dns()).lookup(host)).address
     return new BoundAddress(new net.BoundSocket({ host: address, port }), where)
   } catch (error) {
     throw cannotListen(where, error)

@@ -10,8 +10,6 @@ import { definitionOf, type Resources } from './resource.ts'
 import { errorsOf, Failure } from './failure.ts'
 import { Scope, type Inputs, type Root } from './scope.ts'
 
-export { errorsOf }
-
 /** What an app scope is made with. */
 export interface AppOptions {
   with?: readonly Override[] | undefined

@@ -1,5 +1,6 @@
 import { Deadline } from '../base/deadline.ts'
-import { App, errorsOf } from '../scope/app.ts'
+import { App } from '../scope/app.ts'
+import { errorsOf } from '../scope/failure.ts'
 import { definitionOf, type Ending, type Resources } from '../scope/resource.ts'
 import { bindHooks } from './hooks.ts'
 import type { ServiceDefinition } from './service.ts'

@@ -134,6 +134,13 @@ describe('the supervisor that ends', together, () => {
     await once(server, 'listening')
   })
 
+  it('V8 before a worker has begun: that serves nothing, with nobody to tell', async () => {
+    const env = { STEWARD_WORKER: '{}' }
+    using program = Program.serve('hello.ts', [], { env })
+    assert.deepEqual(await program.exit(), clean)
+    assert.equal(program.stdout + program.stderr, '')
+  })
+
   it('V8 by SIGKILL while a worker starts: it is gone, too', async () => {
     using program = new Supervised(1, [], { env: { HOLD: 'start' } })
     const { pid } = await program.event('worker.starting')
