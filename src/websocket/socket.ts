@@ -102,7 +102,7 @@ const NORMAL = 1000
  */
 export class ServerSocket implements Socket {
   readonly raw: NetSocket
-  readonly #line: Line
+  readonly line: Line
   readonly #inbox: Inbox
   #state: 'new' | 'open' | 'closing' | 'closed' = 'new'
   #ws: Ws | undefined
@@ -121,7 +121,7 @@ export class ServerSocket implements Socket {
   #release: Release | undefined
 
   constructor(line: Line) {
-    this.#line = line
+    this.line = line
     this.raw = line.raw
     this.#inbox = new Inbox(this)
   }
@@ -131,12 +131,12 @@ export class ServerSocket implements Socket {
   }
 
   get signal(): AbortSignal {
-    return this.#line.signal
+    return this.line.signal
   }
 
   get stopping(): AbortSignal {
     this.heedsStop = true
-    return this.#line.stopping
+    return this.line.stopping
   }
 
   get closed(): Closed | undefined {
@@ -203,7 +203,7 @@ export class ServerSocket implements Socket {
   /** The handler has settled: with an error, or well. */
   finish(failure?: { readonly error: unknown }): void {
     if (this.#state === 'new') return
-    const { farewell } = this.#line
+    const { farewell } = this.line
     if (!failure) return this.#end(farewell ?? { code: NORMAL, reason: '' }, farewell !== undefined)
     const { error } = failure
     if (error instanceof BadMessage) {
@@ -222,7 +222,7 @@ export class ServerSocket implements Socket {
   /** The time of the stop is over. */
   cut(): void {
     // Its connection is half-closed behind the Close frame, said now or before: destroyed, it might be reset before that has left
-    if (this.#state === 'open') this.#end(this.#line.farewell ?? AWAY, true)
+    if (this.#state === 'open') this.#end(this.line.farewell ?? AWAY, true)
     else if (this.#state === 'closing') this.#expectClose(LAST_PATIENCE)
   }
 
@@ -247,7 +247,7 @@ export class ServerSocket implements Socket {
   #open(): Ws | undefined {
     if (this.#state !== 'new') return this.#ws
     this.#state = 'open'
-    const ws = this.#line.accept()
+    const ws = this.line.accept()
     if (!ws) this.over(GONE)
     else this.#follow(ws)
     return ws
@@ -261,8 +261,8 @@ export class ServerSocket implements Socket {
     ws.on('error', onError)
     ws.on('close', onClose)
     if (ws.extensions !== '') this.#written = (error) => this.#onWritten(error)
-    this.#line.pulse.watch(this)
-    this.#line.accepted()
+    this.line.pulse.watch(this)
+    this.line.accepted()
   }
 
   /** A message has come. */
@@ -275,14 +275,14 @@ export class ServerSocket implements Socket {
     const bad = badFrame(error)
     if (!bad) return
     if (this.#state === 'open') this.#await()
-    this.#line.faulty(bad)
+    this.line.faulty(bad)
   }
 
   #end({ code, reason }: Closed, isGoodbye = false): void {
     const ws = this.#open()
     if (!ws || this.#state !== 'open') return
     this.#wasTold = isGoodbye
-    if (isGoodbye) this.#line.parted('told')
+    if (isGoodbye) this.line.parted('told')
     this.#await()
     ws.close(code, reason)
   }
@@ -310,16 +310,16 @@ export class ServerSocket implements Socket {
 
   #wait(ms: number, then: () => void): void {
     this.#release?.()
-    this.#release = this.#line.world.timer(ms, then)
+    this.#release = this.line.world.timer(ms, then)
   }
 
   /** The connection is over. */
   over(closed: Closed): void {
-    if (this.#wasTold && closed.code === GONE.code) this.#line.parted('lost')
+    if (this.#wasTold && closed.code === GONE.code) this.line.parted('lost')
     this.#state = 'closed'
     this.#closed = closed
     this.#release?.()
-    this.#line.pulse.leave(this)
+    this.line.pulse.leave(this)
     this.#settleDrained(false)
     this.#inbox.end()
   }
