@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { describeError, StewardError } from '../base/errors.ts'
-import { LONGEST_REASON } from './closing.ts'
+import { LONGEST_REASON } from '../base/closing.ts'
 import type { Message } from './inbox.ts'
 
 /** A message of a client that cannot be taken: `code` is `ERR_BAD_MESSAGE`. */
