@@ -12,6 +12,7 @@ import { ServiceRun } from '../service/run.ts'
 import { noService, Visit } from '../service/visit.ts'
 import { keepVisit, visitOf } from './hono/visits.ts'
 import { injectSocket, SocketPlans } from './hono/websocket.ts'
+import type { WebSocketOptions } from '../websocket/handshake.ts'
 
 export { sse } from './hono/sse.ts'
 export { socket, websocket } from './hono/websocket.ts'
@@ -33,6 +34,12 @@ export interface Injected<Wanted extends Resources> {
 type Around<Wanted> =
   'WebSocket' extends NeedsOf<Wanted> ? 'app' | 'request' : 'app' | 'request' | 'handler'
 
+/** What can be said beside what is wanted: of a WebSocket, where one is injected. */
+type OptionsFor<Wanted> =
+  'WebSocket' extends NeedsOf<Wanted>
+    ? WebSocketOptions
+    : '✗ these are options of a WebSocket, and none is injected'
+
 /** Hono's context of the request, as a resource. */
 export const context: Resource<Context, 'request', 'Hono context'> = input(requestKind, 'context')
 
@@ -41,7 +48,9 @@ export const context: Resource<Context, 'request', 'Hono context'> = input(reque
  * types stay whole. What is open already costs nothing the second time. Resources of the handler are closed when the
  * handler has returned, before the response leaves: a failing commit becomes the error that the client sees.
  *
- * @throws when a request comes, an opener's own error as it is (an `HTTPException` stays one), `ERR_NO_SERVICE` where no
+ * Where `socket` is among them, or something that stands on it, `options` say how the WebSocket is opened and kept.
+ *
+ * @throws `ERR_BAD_OPTION`, `ERR_CAPTIVE`; when a request comes, an opener's own error as it is (an `HTTPException` stays one), `ERR_NO_SERVICE` where no
  * service runs, `ERR_KEY_TAKEN` when `c.var` has something else under a key
  * @example
  * ```ts
@@ -58,6 +67,7 @@ export const context: Resource<Context, 'request', 'Hono context'> = input(reque
 export function inject<const Wanted extends Resources>(
   wanted: Wanted &
     Fitting<Wanted, Around<Wanted>, 'request' | 'Hono context' | 'WebSocket', 'a Hono handler'>,
+  options?: OptionsFor<Wanted>,
 ): MiddlewareHandler<Injected<Wanted>> {
   const middleware: MiddlewareHandler = (c, next) => {
     const visit = visitOf(c)
@@ -65,11 +75,11 @@ export function inject<const Wanted extends Resources>(
     const plan = plans.in(visit.host.app)
     const injecting = { c, next, visit, plan }
     if (!plans.wantSocket) return injectInto(injecting)
-    return injectSocket(injectInto, { ...injecting, heeds: plans.heed })
+    return injectSocket(injectInto, { ...injecting, plans })
   }
   // It says what is wrong with what is wanted, before plans are made of that
   const marked = markInjected(middleware, wanted) as MiddlewareHandler<Injected<Wanted>>
-  const plans = new SocketPlans(wanted)
+  const plans = new SocketPlans(wanted, options as WebSocketOptions | undefined)
   return marked
 }
 

@@ -46,6 +46,8 @@ export interface Speaker {
   goodbye(goodbye: Goodbye, ownTime: number): void
   /** Its time is over: says what was not said yet. A connection that it speaks on is half-closed behind that. */
   cut(): void
+  /** Is it making something ready yet, such as what is compressed, that its connection does not know of? */
+  readonly isWriting?: boolean
 }
 
 /** What a connection has become that no longer speaks HTTP. */

@@ -6,6 +6,7 @@ import { describe, StewardError } from '../base/errors.ts'
 import type { ServiceEvent } from '../base/events.ts'
 import { realWorld } from '../base/world.ts'
 import { Drain } from './drain.ts'
+import { checkGoodbye, GOING_AWAY } from './goodbyes.ts'
 import { foreignTraffic, isHttpServer, speaksHttp1 } from './foreign.ts'
 import { Listener } from './listener.ts'
 
@@ -22,9 +23,15 @@ export interface DrainOptions {
   idle?: Duration
   /** Answer new requests 503 with `Retry-After`, from the end of the delay on. @default false */
   refuse?: boolean
+  /**
+   * What WebSockets are closed with, of servers that `prepare` has made known.
+   *
+   * @default 1001 (going away), no reason
+   */
+  goodbye?: { code?: number; reason?: string }
   /** Aborted: what is not over is cut at once. */
   signal?: AbortSignal
-  /** Told what happens: `listener.closed`, `request.cut`, `warning`, `error`. */
+  /** Told what happens: `listener.closed`, `goodbye.started`, `socket.lost`, `request.cut`, `warning`, `error`. */
   on?: (event: ServiceEvent) => void
 }
 
@@ -120,7 +127,8 @@ function checkOptions(options: unknown): void {
   if (typeof options !== 'object' || options === null) {
     throw badOption(`Cannot drain with ${describe(options)} as options: pass an object`)
   }
-  const { signal, on } = options as { signal?: unknown; on?: unknown }
+  const { goodbye, signal, on } = options as { goodbye?: unknown; signal?: unknown; on?: unknown }
+  checkGoodbye(goodbye)
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw badOption(`Cannot drain with ${describe(signal)} as "signal": pass an AbortSignal`)
   }
@@ -157,7 +165,7 @@ function limitsOf({ within = '25s', delay = '0s', idle = '1s' }: DrainOptions): 
 
 async function drainNow(
   server: NetServer,
-  { refuse, signal, on }: DrainOptions,
+  { refuse, goodbye: { code = GOING_AWAY.code, reason = '' } = {}, signal, on }: DrainOptions,
   { within, delay, idle }: Shares,
 ): Promise<DrainReport> {
   const foreign = foreignTraffic(server)
@@ -184,6 +192,7 @@ async function drainNow(
     force,
   }
   traffic.refuseFrom = refuse ? 'draining' : undefined
+  traffic.goodbye = { ...GOING_AWAY, code, reason }
   traffic.stopping()
   await passed(Deadline.in(delay), force)
   const http1 = speaksHttp1(server) ? (server as Http1Server) : undefined

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Deadline } from '../base/deadline.ts'
 import type { Release } from '../base/world.ts'
-import type { Connection, Phase } from './connections.ts'
+import type { Connection, Phase, Speaker } from './connections.ts'
 import { endEventStream } from './event-stream.ts'
 import type { Exchange } from './exchange.ts'
 import { cutStream, endRequest, goAway, isAnswered, streamOf } from './http2.ts'
@@ -330,7 +330,7 @@ function cutUpgraded(connection: Connection): void {
   const { method, path: url, since, speaker } = upgraded!
   if (speaker) {
     speaker.cut()
-    return linger(connection)
+    return lingerBehind(connection, speaker)
   }
   traffic.served.cut++
   traffic.emit({
@@ -343,6 +343,12 @@ function cutUpgraded(connection: Connection): void {
     bytes: socket.bytesWritten,
   })
   connection.destroy()
+}
+
+/** Half-closed before its last words are written, a connection would never carry them. Nobody waits longer than the cleanups may take. */
+function lingerBehind(connection: Connection, speaker: Speaker): void {
+  if (!speaker.isWriting || connection.socket.destroyed) return linger(connection)
+  connection.traffic.world.timer(MOMENT, () => lingerBehind(connection, speaker))
 }
 
 function abandon(exchange: Exchange): void {

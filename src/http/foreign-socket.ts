@@ -5,7 +5,7 @@ import type { Connection, Speaker } from './connections.ts'
 import type { Goodbye } from './goodbyes.ts'
 import { linger } from './linger.ts'
 
-/** How long a client may take to return the Close frame, in milliseconds. */
+/** How long a client may take to return the Close frame, in milliseconds, or to take something of what stands before that. */
 const PATIENCE = 5_000
 
 /** A connection becomes what only its own listeners know: at the stop, one that speaks WebSocket is closed in order all the same. */
@@ -21,6 +21,8 @@ export function becomesForeign(connection: Connection, request: IncomingMessage)
 /** What `ws` keeps on the socket of each of its WebSockets, in every version since 7, and in whatever stands on it. */
 interface Ws {
   close(code: number, reason: string): void
+  /** What waits to be compressed, and what its socket has not sent yet. */
+  readonly bufferedAmount: number
 }
 
 function wsOn(socket: Socket): Ws | undefined {
@@ -42,30 +44,51 @@ class ForeignSpeaker implements Speaker {
     this.#connection = connection
   }
 
+  get isWriting(): boolean {
+    return this.#unsent > this.#connection.socket.writableLength
+  }
+
+  get #unsent(): number {
+    const { socket } = this.#connection
+    return wsOn(socket)?.bufferedAmount ?? socket.writableLength
+  }
+
   goodbye({ code, reason }: Goodbye): void {
     if (this.#state !== 'speaking' || !this.#connection.socket.writable) return
     this.#state = 'told'
     const { socket, traffic, upgraded } = this.#connection
     traffic.tellParted('told', upgraded!)
-    this.#release = traffic.world.timer(PATIENCE, () => this.#lose())
     this.#connection.raw.once('close', () => this.#release())
     const ws = wsOn(socket)
     if (ws) ws.close(code, reason)
     else socket.write(closeFrame(code, reason))
+    this.#expectClose()
   }
 
   cut(): void {
     this.goodbye(this.#connection.traffic.goodbye)
-    this.#lose()
+    this.#tellLost()
+  }
+
+  #expectClose(): void {
+    const unsent = this.#unsent
+    this.#release = this.#connection.traffic.world.timer(PATIENCE, () => {
+      if (this.#unsent < unsent) this.#expectClose()
+      else this.#lose()
+    })
   }
 
   #lose(): void {
+    this.#tellLost()
+    linger(this.#connection)
+  }
+
+  #tellLost(): void {
     if (this.#state !== 'told') return
     this.#state = 'lost'
     this.#release()
     const { traffic, upgraded } = this.#connection
     traffic.tellParted('lost', upgraded!)
-    linger(this.#connection)
   }
 }
 

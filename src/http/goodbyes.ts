@@ -1,3 +1,5 @@
+import { checkClosing } from '../base/closing.ts'
+import { describe, StewardError } from '../base/errors.ts'
 import type { Release } from '../base/world.ts'
 import type { Speaker } from './connections.ts'
 import type { Traffic } from './traffic.ts'
@@ -13,6 +15,19 @@ export interface Goodbye {
 
 /** What is said where nobody has said otherwise. */
 export const GOING_AWAY: Goodbye = { code: 1001, reason: '', atOnce: false }
+
+/** Could a stop be told so to close WebSockets? `undefined`: nothing was said. @throws `ERR_BAD_OPTION` */
+export function checkGoodbye(goodbye: unknown): void {
+  if (goodbye === undefined) return
+  if (typeof goodbye !== 'object' || goodbye === null) {
+    throw new StewardError(
+      'ERR_BAD_OPTION',
+      `Cannot use ${describe(goodbye)} as "goodbye": pass an object, goodbye: { reason: 'back soon' }`,
+    )
+  }
+  const { code = GOING_AWAY.code, reason = '' } = goodbye as { code?: number; reason?: string }
+  checkClosing(code, reason)
+}
 
 /** How long the goodbyes take: this much for each client, so that they do not all come back in the same moment. */
 const APART = 1

@@ -2,6 +2,7 @@ import { Server as HttpServer, type IncomingMessage, type ServerResponse } from 
 import { Server as NetServer } from 'node:net'
 import { milliseconds, type Duration } from '../base/deadline.ts'
 import { describe, StewardError } from '../base/errors.ts'
+import { checkGoodbye } from '../http/goodbyes.ts'
 import {
   definitionOf,
   type AnyResource,
@@ -11,7 +12,6 @@ import {
   type Resources,
   type Values,
 } from '../scope/resource.ts'
-import { checkClosing } from '../websocket/closing.ts'
 import type { Hook, Lifespan } from './hooks.ts'
 
 /** An app in web terms: Hono and its like, or `{ fetch }` by hand. */
@@ -273,18 +273,6 @@ function checkPrepare(prepare: Definition | undefined): void {
       : ['a lazy resource', 'take lazy away']
   const message = `Cannot use ${found} as "prepare": it would not open before the start, ${advice}`
   throw new StewardError('ERR_BAD_OPTION', message)
-}
-
-function checkGoodbye(goodbye: unknown): void {
-  if (goodbye === undefined) return
-  if (typeof goodbye !== 'object' || goodbye === null) {
-    throw new StewardError(
-      'ERR_BAD_OPTION',
-      `Cannot use ${describe(goodbye)} as "goodbye": pass an object, goodbye: { reason: 'back soon' }`,
-    )
-  }
-  const { code = 1001, reason = '' } = goodbye as { code?: number; reason?: string }
-  checkClosing(code, reason)
 }
 
 function checkRecord(name: string, found: unknown): void {

@@ -33,6 +33,11 @@ export function socketOf(visit: Visit, handshake: Handshake): ServerSocket {
   return socket
 }
 
+/** What the WebSocket of a visit was opened with. */
+export function handshakeOf(visit: Visit): Handshake {
+  return ((visit.socket as ServerSocket).line as VisitLine).handshake
+}
+
 /** A handler has settled, well or with an error: its socket is closed, and the error told. */
 export function handlerSettled(visit: Visit, failure?: { readonly error: unknown }): void {
   const socket = visit.socket as ServerSocket
@@ -75,6 +80,15 @@ export function wantsSocket(plan: Plan): boolean {
   return plan.steps.some(({ definition }) => definition.input === 'socket')
 }
 
+/** Is the socket among these, or what they stand on, as far as that is known before a start? */
+export function mayWantSocket(wanted: Record<string, unknown>): boolean {
+  return Object.values(wanted).some((resource) => {
+    const { input, deps = {} } = definitionOf(resource) ?? {}
+    // What a circular import has not filled in yet may be anything
+    return resource === undefined || input === 'socket' || mayWantSocket(deps)
+  })
+}
+
 /** What a request is kept for: what reads it, and what may open later what reads it. */
 const READS_REQUEST = new Set<unknown>(['request', 'context'])
 
@@ -95,12 +109,12 @@ const RUN = definitionOf(run)
 class VisitLine implements Line {
   readonly #visit: Visit
   readonly #exchange: Exchange
-  readonly #handshake: Handshake
+  readonly handshake: Handshake
 
   constructor(visit: Visit, exchange: Exchange, handshake: Handshake) {
     this.#visit = visit
     this.#exchange = exchange
-    this.#handshake = handshake
+    this.handshake = handshake
   }
 
   get raw(): NetSocket {
@@ -112,7 +126,7 @@ class VisitLine implements Line {
   }
 
   get pulse(): Pulse {
-    return this.#handshake.pulse(this.world)
+    return this.handshake.pulse(this.world)
   }
 
   get signal(): AbortSignal {
@@ -131,7 +145,7 @@ class VisitLine implements Line {
   accept(): Ws | undefined {
     const taken = takeUpgrade(this.#exchange)
     if (!taken) return undefined
-    return this.#handshake.accept(this.#exchange.request, taken)
+    return this.handshake.accept(this.#exchange.request, taken)
   }
 
   accepted(): void {

@@ -3,6 +3,7 @@ import { WebSocketServer } from 'ws'
 import { milliseconds, type Duration } from '../base/deadline.ts'
 import { describe, StewardError } from '../base/errors.ts'
 import type { World } from '../base/world.ts'
+import { deflateOf, type Compression } from './compression.ts'
 import { Pulse, type PulseLimits } from './pulse.ts'
 import type { Ws } from './ws.ts'
 
@@ -17,8 +18,15 @@ export interface WebSocketOptions {
   origins?: readonly string[] | 'any'
   /** The subprotocols that are spoken, the best one first. A client that offers only others is refused. @default any, none is chosen */
   protocols?: readonly string[]
-  /** How large a message may be, in bytes: a larger one closes the connection with 1009. @default 1_048_576 */
+  /** How large a message may be, in bytes, once it is decompressed: a larger one closes the connection with 1009. @default 1_048_576 */
   maxPayload?: number
+  /**
+   * Are messages compressed, both ways, with clients that offer it? It costs processor time, and memory that a connection keeps from
+   * its first compressed message on.
+   *
+   * @default false
+   */
+  compression?: boolean | Compression
   /** How often a client is asked for a sign of life. @default '30s' */
   pingEvery?: Duration
   /** How long nothing may come of a client, no answer to a ping either, before its connection is ended. @default '60s' */
@@ -38,7 +46,8 @@ const MAX_PAYLOAD = 1_048_576
 export class Handshake {
   readonly #origins: ReadonlySet<string> | 'any' | undefined
   readonly #protocols: readonly string[] | undefined
-  readonly #server: WebSocketServer
+  /** Those that can shake hands, the preferred one first. */
+  readonly #servers: readonly WebSocketServer[]
   readonly #limits: PulseLimits
   readonly #pulses = new WeakMap<World, Pulse>()
 
@@ -52,12 +61,20 @@ export class Handshake {
       every: milliseconds(options.pingEvery ?? '30s', 'pingEvery'),
       limit: milliseconds(options.pingLimit ?? '60s', 'pingLimit'),
     }
-    this.#server = new WebSocketServer({
+    const usual = {
       noServer: true,
       clientTracking: false,
       maxPayload,
-      handleProtocols: (offered) => this.#choose(offered) ?? false,
-    })
+      handleProtocols: (offered: ReadonlySet<string>) => this.#choose(offered) ?? false,
+    }
+    const perMessageDeflate = deflateOf(options.compression)
+    const plain = new WebSocketServer(usual)
+    if (!perMessageDeflate) this.#servers = [plain]
+    else {
+      // An offer that cannot be accepted, or read, is declined (RFC 7692 §5.1); by itself `ws` would answer it 400
+      const compressing = new WebSocketServer({ ...usual, perMessageDeflate })
+      this.#servers = [compressing.on('wsClientError', ignore), plain]
+    }
   }
 
   /** What stands in the way of it; `undefined`: nothing. */
@@ -81,7 +98,10 @@ export class Handshake {
     { socket, head }: { socket: IncomingMessage['socket']; head: Buffer },
   ): Ws | undefined {
     let accepted: Ws | undefined
-    this.#server.handleUpgrade(request, socket, head, (one) => (accepted = one as Ws))
+    for (const server of this.#servers) {
+      if (accepted || socket.destroyed) break
+      server.handleUpgrade(request, socket, head, (one) => (accepted = one as Ws))
+    }
     return accepted
   }
 
@@ -127,7 +147,7 @@ function originOf(given: string): string {
 }
 
 const OPTIONS = new Set<string>([
-  'origins', 'protocols', 'maxPayload', 'pingEvery', 'pingLimit',
+  'origins', 'protocols', 'maxPayload', 'compression', 'pingEvery', 'pingLimit',
 ] satisfies (keyof WebSocketOptions)[]) // oxfmt-ignore
 
 function checkOptions(options: WebSocketOptions): void {
@@ -158,3 +178,5 @@ function isTokens(protocols: unknown): boolean {
 function badOption(message: string): StewardError {
   return new StewardError('ERR_BAD_OPTION', message)
 }
+
+function ignore(): void {}

@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { describeError, StewardError } from '../base/errors.ts'
-import { LONGEST_REASON } from './closing.ts'
+import { LONGEST_REASON } from '../base/closing.ts'
 import type { Message } from './inbox.ts'
 
 /** A message of a client that cannot be taken: `code` is `ERR_BAD_MESSAGE`. */
@@ -66,10 +66,11 @@ const FRAMES: Readonly<Record<string, [code: number, why: string]>> = {
 
 /** The error of a frame that was refused, closed with the code of that; `undefined` for what is no fault of the client's. */
 export function badFrame(error: NodeJS.ErrnoException): BadMessage | undefined {
-  if (!error.code?.startsWith('WS_ERR_')) return undefined
-  const [code, why] = FRAMES[error.code] ?? [
-    1002,
-    `it breaks the protocol: ${describeError(error)}`,
-  ]
+  const { code: found = '' } = error
+  if (found.startsWith('Z_')) {
+    return new BadMessage('it cannot be decompressed', { code: 1007, reason: '', cause: error })
+  }
+  if (!found.startsWith('WS_ERR_')) return undefined
+  const [code, why] = FRAMES[found] ?? [1002, `it breaks the protocol: ${describeError(error)}`]
   return new BadMessage(why, { code, reason: '', cause: error })
 }

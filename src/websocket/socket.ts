@@ -3,7 +3,7 @@ import type { Socket as NetSocket } from 'node:net'
 import { describe, StewardError } from '../base/errors.ts'
 import type { Release, World } from '../base/world.ts'
 import { Inbox, type Message } from './inbox.ts'
-import { checkClosing } from './closing.ts'
+import { checkClosing } from '../base/closing.ts'
 import { badFrame, BadMessage, read } from './message.ts'
 import type { Pulse } from './pulse.ts'
 import type { Ws } from './ws.ts'
@@ -30,7 +30,7 @@ export interface Socket extends AsyncIterable<Message> {
   readonly stopping: AbortSignal
   /** What it was closed with, by whomever; `undefined` while it is not. */
   readonly closed: Closed | undefined
-  /** How much of what was sent has not been handed to the kernel yet, in bytes. */
+  /** How much of what was sent has not been handed to the kernel yet, in bytes; what waits to be compressed counts as it was. */
   readonly buffered: number
   /**
    * Sends a message: text for a string, binary for bytes. Resolves with `true` when more may be sent: at once, or when the
@@ -73,13 +73,17 @@ export interface Line {
   parted(what: 'told' | 'lost'): void
 }
 
-/** How long a client may take to return our Close frame, in milliseconds. */
+/** How long a client may take to return our Close frame, in milliseconds, or to take something of what stands before that. */
 const PATIENCE = 5_000
+
+/** The same when the grace is spent: its handler is to hear of the end while it may still clean up. */
+const LAST_PATIENCE = 250
 
 /** The `readyState` of `ws` in which it sends. */
 const OPEN = 1
 
 const TEXT = { binary: false }
+const BINARY = { binary: true }
 
 const YES: Promise<boolean> = Promise.resolve(true)
 const NO: Promise<boolean> = Promise.resolve(false)
@@ -98,7 +102,7 @@ const NORMAL = 1000
  */
 export class ServerSocket implements Socket {
   readonly raw: NetSocket
-  readonly #line: Line
+  readonly line: Line
   readonly #inbox: Inbox
   #state: 'new' | 'open' | 'closing' | 'closed' = 'new'
   #ws: Ws | undefined
@@ -111,11 +115,13 @@ export class ServerSocket implements Socket {
   #wasTold = false
   /** Those who wait until more may be sent. */
   #drained: PromiseWithResolvers<boolean> | undefined
+  /** Where messages are compressed, which takes threads and turns: hears of each that the kernel has. */
+  #written: ((error?: Error | null) => void) | undefined
   /** Ends what waits for the client, or for the handler. */
   #release: Release | undefined
 
   constructor(line: Line) {
-    this.#line = line
+    this.line = line
     this.raw = line.raw
     this.#inbox = new Inbox(this)
   }
@@ -125,12 +131,12 @@ export class ServerSocket implements Socket {
   }
 
   get signal(): AbortSignal {
-    return this.#line.signal
+    return this.line.signal
   }
 
   get stopping(): AbortSignal {
     this.heedsStop = true
-    return this.#line.stopping
+    return this.line.stopping
   }
 
   get closed(): Closed | undefined {
@@ -138,7 +144,11 @@ export class ServerSocket implements Socket {
   }
 
   get buffered(): number {
-    return this.raw.writableLength
+    return this.#ws?.bufferedAmount ?? this.raw.writableLength
+  }
+
+  get isWriting(): boolean {
+    return this.buffered > this.raw.writableLength
   }
 
   get isPaused(): boolean {
@@ -150,9 +160,9 @@ export class ServerSocket implements Socket {
     const ws = this.#open()
     if (!ws || this.#state !== 'open' || ws.readyState !== OPEN) return NO
     // Bytes go out with the head of their frame; a string would be encoded by itself, and costs a tenth more
-    if (typeof data === 'string') ws.send(Buffer.from(data), TEXT)
-    else ws.send(data)
-    if (!this.raw.writableNeedDrain) return YES
+    if (typeof data === 'string') ws.send(Buffer.from(data), TEXT, this.#written)
+    else ws.send(data, BINARY, this.#written)
+    if (!this.#isBehind) return YES
     return (this.#drained ??= this.#untilDrained()).promise
   }
 
@@ -193,7 +203,7 @@ export class ServerSocket implements Socket {
   /** The handler has settled: with an error, or well. */
   finish(failure?: { readonly error: unknown }): void {
     if (this.#state === 'new') return
-    const { farewell } = this.#line
+    const { farewell } = this.line
     if (!failure) return this.#end(farewell ?? { code: NORMAL, reason: '' }, farewell !== undefined)
     const { error } = failure
     if (error instanceof BadMessage) {
@@ -211,9 +221,9 @@ export class ServerSocket implements Socket {
 
   /** The time of the stop is over. */
   cut(): void {
-    // Its connection is half-closed behind that: destroyed, it might be reset before the Close frame has left
-    if (this.#state === 'open') this.#end(this.#line.farewell ?? AWAY, true)
-    else if (this.#state === 'closing') this.#lose()
+    // Its connection is half-closed behind the Close frame, said now or before: destroyed, it might be reset before that has left
+    if (this.#state === 'open') this.#end(this.line.farewell ?? AWAY, true)
+    else if (this.#state === 'closing') this.#expectClose(LAST_PATIENCE)
   }
 
   /** For its inbox: holds the client back. */
@@ -237,7 +247,7 @@ export class ServerSocket implements Socket {
   #open(): Ws | undefined {
     if (this.#state !== 'new') return this.#ws
     this.#state = 'open'
-    const ws = this.#line.accept()
+    const ws = this.line.accept()
     if (!ws) this.over(GONE)
     else this.#follow(ws)
     return ws
@@ -250,8 +260,9 @@ export class ServerSocket implements Socket {
     ws.on('message', onMessage)
     ws.on('error', onError)
     ws.on('close', onClose)
-    this.#line.pulse.watch(this)
-    this.#line.accepted()
+    if (ws.extensions !== '') this.#written = (error) => this.#onWritten(error)
+    this.line.pulse.watch(this)
+    this.line.accepted()
   }
 
   /** A message has come. */
@@ -264,14 +275,14 @@ export class ServerSocket implements Socket {
     const bad = badFrame(error)
     if (!bad) return
     if (this.#state === 'open') this.#await()
-    this.#line.faulty(bad)
+    this.line.faulty(bad)
   }
 
   #end({ code, reason }: Closed, isGoodbye = false): void {
     const ws = this.#open()
     if (!ws || this.#state !== 'open') return
     this.#wasTold = isGoodbye
-    if (isGoodbye) this.#line.parted('told')
+    if (isGoodbye) this.line.parted('told')
     this.#await()
     ws.close(code, reason)
   }
@@ -281,7 +292,16 @@ export class ServerSocket implements Socket {
     this.#state = 'closing'
     this.#settleDrained(false)
     if (!this.#isRead) this.#inbox.discard()
-    this.#wait(PATIENCE, () => this.#lose())
+    this.#expectClose(PATIENCE)
+  }
+
+  /** The Close frame stands behind what was sent before: who still takes of that has its time afterwards. */
+  #expectClose(patience: number): void {
+    const unsent = this.buffered
+    this.#wait(patience, () => {
+      if (this.buffered < unsent) this.#expectClose(patience)
+      else this.#lose()
+    })
   }
 
   #lose(): void {
@@ -290,23 +310,34 @@ export class ServerSocket implements Socket {
 
   #wait(ms: number, then: () => void): void {
     this.#release?.()
-    this.#release = this.#line.world.timer(ms, then)
+    this.#release = this.line.world.timer(ms, then)
   }
 
   /** The connection is over. */
   over(closed: Closed): void {
-    if (this.#wasTold && closed.code === GONE.code) this.#line.parted('lost')
+    if (this.#wasTold && closed.code === GONE.code) this.line.parted('lost')
     this.#state = 'closed'
     this.#closed = closed
     this.#release?.()
-    this.#line.pulse.leave(this)
+    this.line.pulse.leave(this)
     this.#settleDrained(false)
     this.#inbox.end()
   }
 
+  /** Is more waiting than the connection takes at once? Of what is being compressed, the connection knows nothing yet. */
+  get #isBehind(): boolean {
+    return this.#written
+      ? this.buffered >= this.raw.writableHighWaterMark
+      : this.raw.writableNeedDrain
+  }
+
   #untilDrained(): PromiseWithResolvers<boolean> {
-    this.raw.once('drain', () => this.#settleDrained(true))
+    if (!this.#written) this.raw.once('drain', () => this.#settleDrained(true))
     return Promise.withResolvers()
+  }
+
+  #onWritten(error: Error | null | undefined): void {
+    if (!error && !this.#isBehind) this.#settleDrained(true)
   }
 
   #settleDrained(more: boolean): void {

@@ -4,10 +4,19 @@
 export interface Ws {
   readonly readyState: number
   readonly protocol: string
+  /** The extensions that were agreed on; empty when none were. */
+  readonly extensions: string
+  /** What waits to be compressed, and what the connection has not sent yet, in bytes. */
+  readonly bufferedAmount: number
   on(event: 'message', listener: (this: Ws, data: Buffer, isBinary: boolean) => void): unknown
   on(event: 'error', listener: (this: Ws, error: Error) => void): unknown
   on(event: 'close', listener: (this: Ws, code: number, reason: Buffer) => void): unknown
-  send(data: string | ArrayBufferView | ArrayBuffer, options?: { binary: boolean }): void
+  /** `written` is called when the kernel has it, or the connection is over. */
+  send(
+    data: ArrayBufferView | ArrayBuffer,
+    options: { binary: boolean },
+    written?: (error?: Error | null) => void,
+  ): void
   close(code: number, reason: string): void
   ping(): void
   pause(): void

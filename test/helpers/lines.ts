@@ -2,7 +2,7 @@ import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { WebSocketServer } from 'ws'
-import { realWorld } from '../../src/base/world.ts'
+import { realWorld, type World } from '../../src/base/world.ts'
 import { Pulse } from '../../src/websocket/pulse.ts'
 import { ServerSocket } from '../../src/websocket/socket.ts'
 import { WsClient } from './ws-client.ts'
@@ -14,12 +14,14 @@ export interface Pair extends AsyncDisposable {
 }
 
 /** Makes pairs, on one server. */
-export async function pairs(): Promise<{ next(): Promise<Pair> } & AsyncDisposable> {
+export async function pairs(
+  world: World = realWorld,
+): Promise<{ next(): Promise<Pair> } & AsyncDisposable> {
   const http = createServer().listen(0, '127.0.0.1')
   await once(http, 'listening')
   const { port } = http.address() as AddressInfo
   const server = new WebSocketServer({ server: http })
-  const pulse = new Pulse(realWorld, { every: 30_000, limit: 60_000 })
+  const pulse = new Pulse(world, { every: 30_000, limit: 60_000 })
   const controller = new AbortController()
   return {
     async next() {
@@ -28,7 +30,7 @@ export async function pairs(): Promise<{ next(): Promise<Pair> } & AsyncDisposab
       const [ws, request] = await connected
       const socket = new ServerSocket({
         raw: request.socket,
-        world: realWorld,
+        world,
         pulse,
         signal: controller.signal,
         stopping: controller.signal,

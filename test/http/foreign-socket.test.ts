@@ -59,6 +59,39 @@ describe('a WebSocket of somebody else', () => {
     assert.ok(took < 3_000, `took ${took} ms`)
   })
 
+  it('W1 is closed by drain() with the code and the reason that it is given', async () => {
+    for (const make of [withWs, withAnother]) {
+      const server = make()
+      const port = await listen(server)
+      using client = await WsClient.connect(port)
+      const goodbye = { code: 1012, reason: 'back soon' }
+      const told = new Told()
+      const drained = drain(server, { within: '5s', goodbye, on: told.on })
+      assert.deepEqual(await client.end, goodbye)
+      assert.deepEqual((await drained).cut, [])
+      assert.equal((await told.event('goodbye.started')).code, 1012)
+    }
+  })
+
+  it('is not closed with what no Close frame can hold: nothing is drained then', async () => {
+    const server = withWs()
+    const port = await listen(server)
+    using client = await WsClient.connect(port)
+    for (const goodbye of [
+      { code: 1006 },
+      { reason: 'x'.repeat(124) },
+      null,
+      'bye',
+      { code: '1' },
+    ]) {
+      await assert.rejects(drain(server, { goodbye } as never), { code: 'ERR_BAD_OPTION' })
+    }
+    client.ws.send('still here')
+    assert.equal(await client.next(), 'still here')
+    await drain(server, { within: '5s', goodbye: {} })
+    assert.deepEqual(await client.end, { code: 1001, reason: '' })
+  })
+
   it('W9 of any other library gets a Close frame between two of its own', async () => {
     const server = withAnother()
     const port = await listen(server)

@@ -50,3 +50,7 @@ service({ app, everyRequest: { seat } }) // ✗ 'seat' needs the WebSocket, and 
 injectIntoNode({ socket }, () => {}) // ✗ 'socket' needs the WebSocket, and a Node handler has none
 app.get('/', websocket({}, async (socket) => void (await socket.send({})))) // ✗ is not assignable to
 hc<typeof api>('').orders.$ws() // ✗ Property '$ws' does not exist
+// Options are those of a WebSocket
+app.get('/', inject({ pool }, { maxPayload: 1 }), (c) => c.text('')) // ✗ these are options of a WebSocket, and none is injected
+app.get('/', inject({ socket }, { maxPayloads: 1 }), (c) => c.var.socket.ended()) // ✗ 'maxPayloads' does not exist in type 'WebSocketOptions'
+app.get('/', inject({ seat }, { pingEvery: 5 }), (c) => c.text('')) // ✗ Type 'number' is not assignable to type

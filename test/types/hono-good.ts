@@ -112,7 +112,21 @@ const chat = new Hono()
     }
     return c.var.socket.ended()
   })
+  .get(
+    '/quiet/:topic',
+    inject(
+      { seat, pool },
+      { origins: 'any', protocols: ['v1'], maxPayload: 1_000, pingEvery: '10s' },
+    ),
+    inject({ socket }, { compression: { threshold: 500 } }),
+    async (c) => {
+      expectTypeOf(c.req.param('topic')).toEqualTypeOf<string>()
+      expectTypeOf(c.var.pool).toEqualTypeOf<Pool>()
+      return c.var.socket.ended()
+    },
+  )
   .get('/plain', (c) => c.json({ plain: true }))
 const speaker = hc<typeof chat>('http://localhost')
 expectTypeOf(speaker.chat[':room'].$ws({ param: { room: 'red' } })).toEqualTypeOf<WebSocket>()
 expectTypeOf(speaker.news[':topic'].$ws({ param: { topic: 'a' } })).toEqualTypeOf<WebSocket>()
+expectTypeOf(speaker.quiet[':topic'].$ws({ param: { topic: 'a' } })).toEqualTypeOf<WebSocket>()

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import fc from 'fast-check'
 import type { Message } from '../../src/websocket/inbox.ts'
+import { fastWorld } from '../helpers/fast-world.ts'
 import { pairs } from '../helpers/lines.ts'
+import { pause } from '../helpers/pause.ts'
 import { turns, within } from '../helpers/within.ts'
 
 const message = fc.oneof(
@@ -65,6 +67,41 @@ describe('a WebSocket', () => {
       },
     )
     await within(60_000, fc.assert(property, { numRuns: 40 }), 'the property')
+  })
+
+  it('W2 gives a client that reads slowly its time for what stands before the Close frame', async () => {
+    // What takes 5 s by rule takes 250 ms
+    await using fast = await pairs(fastWorld(20))
+    await using pair = await fast.next()
+    const { socket, client } = pair
+    client.ws.pause()
+    const chunk = new Uint8Array(1_000_000)
+    for (let count = 0; count < 40; count++) void socket.send(chunk)
+    socket.close(4001)
+    for (let left = socket.buffered; left > 10_000_000; left = socket.buffered) {
+      client.ws.resume()
+      while (socket.buffered === left) await turns(1)
+      client.ws.pause()
+      await pause(150)
+    }
+    assert.equal(socket.closed, undefined)
+    client.ws.resume()
+    assert.equal((await client.end).code, 4001)
+    assert.equal(client.messages.length, 40)
+  })
+
+  it('ends one that takes nothing any more 5 s after the Close frame was sent', async () => {
+    await using fast = await pairs(fastWorld(20))
+    await using pair = await fast.next()
+    const { socket, client } = pair
+    client.ws.pause()
+    for (let count = 0; count < 10; count++) void socket.send(new Uint8Array(1_000_000))
+    socket.close(4001)
+    const began = performance.now()
+    for await (const _ of socket);
+    const took = performance.now() - began
+    assert.ok(took >= 200 && took < 3_000, `after ${took} ms`)
+    assert.deepEqual(socket.closed, { code: 1006, reason: '' })
   })
 
   it('holds a client back that sends faster than it is read, and lets it go on', async () => {

@@ -9,7 +9,8 @@ import type { Fitting, Resource, Resources, Values } from '../../scope/resource.
 import { runningIn } from '../../service/answering.ts'
 import { markInjected } from '../../service/injected.ts'
 import {
-  forgetRequest, handlerSettled, heedsStop, refusalOf, refuseHandlerScoped, socketOf, wantsSocket,
+  forgetRequest, handlerSettled, handshakeOf, heedsStop, mayWantSocket, refusalOf, refuseHandlerScoped, socketOf,
+  wantsSocket,
 } from '../../service/sockets.ts' // oxfmt-ignore
 import { noService, PlanFor, type Visit } from '../../service/visit.ts'
 import { Handshake, type Refusal, type WebSocketOptions } from '../../websocket/handshake.ts'
@@ -156,13 +157,16 @@ export class SocketPlans extends PlanFor {
   wantSocket = false
   /** Does a handler hear of the stop by what is wanted? */
   readonly heed: boolean
+  readonly handshake: Handshake
   #known: Plan | undefined
 
-  /** @throws `ERR_CAPTIVE` */
-  constructor(wanted: Resources) {
+  /** @throws `ERR_CAPTIVE`, `ERR_BAD_OPTION` */
+  constructor(wanted: Resources, options?: WebSocketOptions) {
     super(wanted)
     this.heed = heedsStop(wanted)
     if (Object.values(wanted).includes(socket)) refuseHandlerScoped(wanted)
+    if (options !== undefined && !mayWantSocket(wanted)) throw noSocket()
+    this.handshake = options === undefined ? USUAL : new Handshake(options)
   }
 
   override in(app: Visit['host']['app']): Plan {
@@ -178,28 +182,41 @@ interface InjectingSocket {
   readonly next: () => Promise<void>
   readonly visit: Visit
   readonly plan: Plan
-  /** Does the handler hear of the stop? */
-  readonly heeds: boolean
+  readonly plans: SocketPlans
 }
 
 /** Those that nothing was said of. */
 const USUAL = new Handshake()
 
+function noSocket(): StewardError {
+  return badOption(
+    'Cannot inject with options: they are those of a WebSocket, and none is among what is injected; take them away, or inject({ socket }, …)',
+  )
+}
+
+function openedBefore(): StewardError {
+  return badOption(
+    'Cannot open the WebSocket with options: an inject({ socket }) before this one has opened it without them; give them there',
+  )
+}
+
 /** Injects a socket among others: its handshake comes after their opening, and it is closed when the handler has settled. */
 export async function injectSocket(
-  inject: (injecting: Omit<InjectingSocket, 'heeds'>) => Promise<void>,
+  inject: (injecting: Omit<InjectingSocket, 'plans'>) => Promise<void>,
   injecting: InjectingSocket,
 ): Promise<Response | undefined> {
-  const { c, next, visit, heeds } = injecting
+  const { c, next, visit } = injecting
+  const { handshake, heed } = injecting.plans
   // A middleware around this one has it already, and closes it
   if (visit.socket) {
+    if (handshake !== USUAL && handshakeOf(visit) !== handshake) throw openedBefore()
     await inject(injecting)
     return undefined
   }
-  const refusal = refusalOf(visit, USUAL)
+  const refusal = refusalOf(visit, handshake)
   if (refusal) return refused(c, refusal)
-  const socket = socketOf(visit, USUAL)
-  if (heeds) socket.heedsStop = true
+  const socket = socketOf(visit, handshake)
+  if (heed) socket.heedsStop = true
   const accepted = (): Promise<void> => {
     socket.accept()
     return next()

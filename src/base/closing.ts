@@ -1,4 +1,4 @@
-import { describe, StewardError } from '../base/errors.ts'
+import { describe, StewardError } from './errors.ts'
 
 /** The most that a Close frame holds of a reason, in bytes (RFC 6455 §5.5). */
 export const LONGEST_REASON = 123
