@@ -158,7 +158,7 @@ const isTrouble = (text: string): boolean => !text.includes('ERR_CONNECTION_REFU
 class Guest extends Visitor {
   static async enter(browser: Chromium, url: string, name: string): Promise<Guest> {
     const guest = new Guest(await browser.newPage())
-    await guest.page.goto(`${url}/?${new URLSearchParams({ room: 'harbour', name })}`)
+    await guest.page.goto(`${url}/?room=harbour&name=${encodeURIComponent(name)}`)
     await guest.page.locator('body.connected').waitFor()
     return guest
   }
