@@ -9,8 +9,8 @@ import { temporaryFolder } from '../helpers/temporary-folder.ts'
 
 const GOODBYE = 'The chat goes away for a moment. What has been said is kept.'
 
-// Most of their time is spent waiting, for a browser that keeps its connections and for a page that takes its time to come back
-describe('the page of examples/chat', { skip: NO_CHROMIUM, concurrency: true }, () => {
+// Much of the first is waiting: a browser keeps its connections, and a page takes its time to come back
+describe('the page of examples/chat', { skip: NO_CHROMIUM, concurrency: 2 }, () => {
   let browser: Chromium
   before(async () => (browser = await Chromium.launch()))
   after(() => browser[Symbol.asyncDispose]())
@@ -20,8 +20,8 @@ describe('the page of examples/chat', { skip: NO_CHROMIUM, concurrency: true }, 
     const port = await freePort()
     await using chat = serve(folder.path, port)
     const url = await chat.url()
-    const ada = await Guest.enter(browser, url, 'ada')
-    const ben = await Guest.enter(browser, url, '<i>ben</i>')
+    await using ada = await Guest.enter(browser, url, 'ada')
+    await using ben = await Guest.enter(browser, url, '<i>ben</i>')
     await ada.say('Is anybody here?')
     await ben.hears('Is anybody here?')
     await ben.say('<b>I</b> am, <img src=x onerror=alert(1)>')
@@ -44,7 +44,7 @@ describe('the page of examples/chat', { skip: NO_CHROMIUM, concurrency: true }, 
     await again.line('service.ready')
     await ben.hears('Are you gone?')
     await ben.shows('Nothing that was said is missing.')
-    const cyd = await Guest.enter(browser, url, 'cyd')
+    await using cyd = await Guest.enter(browser, url, 'cyd')
     await cyd.hears('Are you gone?')
     for (const guest of [ada, ben, cyd]) {
       assert.deepEqual(await guest.texts(), [
@@ -60,8 +60,8 @@ describe('the page of examples/chat', { skip: NO_CHROMIUM, concurrency: true }, 
     using folder = temporaryFolder()
     await using chat = serve(folder.path)
     const url = await chat.url()
-    const ada = await Guest.enter(browser, url, 'ada')
-    const ben = await Guest.enter(browser, url, 'ben')
+    await using ada = await Guest.enter(browser, url, 'ada')
+    await using ben = await Guest.enter(browser, url, 'ben')
     const said: string[] = []
     const say = async (): Promise<void> => {
       said.push(`number ${said.length + 1}`)
@@ -89,8 +89,8 @@ describe('the page of examples/chat', { skip: NO_CHROMIUM, concurrency: true }, 
     using folder = temporaryFolder()
     await using chat = serve(folder.path)
     const url = await chat.url()
-    const ada = await Guest.enter(browser, url, 'ada')
-    const ben = await Guest.enter(browser, url, 'ben')
+    await using ada = await Guest.enter(browser, url, 'ada')
+    await using ben = await Guest.enter(browser, url, 'ben')
     await ben.say('Bye')
     await ada.hears('Bye')
     await ben.page.close()
@@ -120,7 +120,7 @@ describe('the page of examples/chat', { skip: NO_CHROMIUM, concurrency: true }, 
   it('says what is too long or is not taken, and goes on', async () => {
     using folder = temporaryFolder()
     await using chat = serve(folder.path)
-    const ada = await Guest.enter(browser, await chat.url(), 'ada')
+    await using ada = await Guest.enter(browser, await chat.url(), 'ada')
     const text = ada.page.locator('#text')
     const long = 'x'.repeat(1_001)
     await ada.say(long)

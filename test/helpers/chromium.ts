@@ -39,18 +39,20 @@ const NOTE_CODES = `
 /** A browser without a window, with a folder for all that it writes; both are gone at the end of the block. */
 export class Chromium implements AsyncDisposable {
   readonly #browser: Browser
-  readonly #folder: Disposable
+  readonly #all: AsyncDisposable
 
-  private constructor(browser: Browser, folder: Disposable) {
+  private constructor(browser: Browser, all: AsyncDisposable) {
     this.#browser = browser
-    this.#folder = folder
+    this.#all = all
   }
 
   static async launch(): Promise<Chromium> {
-    const folder = temporaryFolder()
-    const env = { ...process.env, HOME: folder.path, TMPDIR: folder.path } as Record<string, string>
+    await using stack = new AsyncDisposableStack()
+    const { path: folder } = stack.use(temporaryFolder())
+    const env = { ...process.env, HOME: folder, TMPDIR: folder } as Record<string, string>
     const options = { executablePath: path!, args: FLAGS, env, timeout: PATIENCE }
-    return new Chromium(await chromium.launch(options), folder)
+    const browser = stack.use(await chromium.launch(options))
+    return new Chromium(browser, stack.move())
   }
 
   /** A page that shares nothing with the others. */
@@ -62,13 +64,12 @@ export class Chromium implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#browser.close()
-    this.#folder[Symbol.dispose]()
+    await this.#all[Symbol.asyncDispose]()
   }
 }
 
-/** Who looks at a page, and what went wrong on it. */
-export class Visitor {
+/** Who looks at a page, and what went wrong on it. Closed with all its connections at the end of the block. */
+export class Visitor implements AsyncDisposable {
   readonly page: Page
   /** What its console shows in red, and what its script threw and did not catch. */
   readonly troubles: string[] = []
@@ -89,5 +90,9 @@ export class Visitor {
   /** Waits until it shows this. */
   async shows(text: string): Promise<void> {
     await this.page.getByText(text).first().waitFor()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.page.context().close()
   }
 }
