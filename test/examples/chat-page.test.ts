@@ -63,15 +63,18 @@ describe('the page of examples/chat', { skip: NO_CHROMIUM, concurrency: 2 }, () 
     await using ada = await Guest.enter(browser, url, 'ada')
     await using ben = await Guest.enter(browser, url, 'ben')
     const said: string[] = []
+    // Some of it is always under way; what was said before that has been heard
     const chatter = async (): Promise<void> => {
+      const before = said.at(-1)
       const texts = Array.from({ length: 5 }, (_, index) => `number ${said.length + index}`)
       said.push(...texts)
       await ada.sayAll(texts)
+      if (before !== undefined) await ada.hears(before)
     }
     for (let reload = 1; reload <= 2; reload++) {
       await chatter()
       chat.child.kill('SIGHUP')
-      // On and on, until the worker that leaves parts with them: who is away for long is told the last hundred only
+      // On and on, until the worker that leaves parts with them: of what is said without them they are told the last hundred
       do await chatter()
       while ((await ben.codes()).length < reload && (await ada.codes()).length < reload)
       await chatter()
