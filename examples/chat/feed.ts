@@ -25,8 +25,8 @@ export class Feed {
 
   /** Takes somebody in: first what is new to them, then everything as it comes. Nothing can come between the two. */
   join(socket: Socket, name: string, after: number): Disposable {
-    const entries = entriesOf(this.#reader, name, { after, upTo: this.#told })
-    void socket.send(JSON.stringify({ entries }))
+    const past = entriesOf(this.#reader, name, { after, upTo: this.#told })
+    void socket.send(JSON.stringify(past))
     return this.#rooms.of(name).join(socket)
   }
 

@@ -13,7 +13,7 @@ export interface Entry {
   at: string
 }
 
-/** How much of a room's past is shown to somebody who comes. */
+/** How much of a room's past somebody is told who comes, or comes back. */
 const MEMORY = 100
 
 /** Gives the new entry, or nothing when there is one with its key already. */
@@ -39,14 +39,15 @@ export function lastEntry(reader: DatabaseSync): number {
   return Number(reader.prepare('select max(id) as last from entries').get()!['last'])
 }
 
-/** The latest of a room, from one entry up to another. */
+/** What came after one entry of a room, up to another: all of it, or the latest, with a gap before them. */
 export function entriesOf(
   reader: DatabaseSync,
   room: string,
   { after, upTo }: { after: number; upTo: number },
-): Entry[] {
+): { entries: Entry[]; hasGap: boolean } {
   const select = reader.prepare(
     `select * from entries where room = ? and id > ? and id <= ? order by id desc limit ?`,
   )
-  return (select.all(room, after, upTo, MEMORY) as unknown as Entry[]).reverse()
+  const latest = select.all(room, after, upTo, MEMORY + 1) as unknown as Entry[]
+  return { entries: latest.slice(0, MEMORY).reverse(), hasGap: latest.length > MEMORY }
 }

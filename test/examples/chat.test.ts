@@ -49,7 +49,20 @@ describe('examples/chat', () => {
 
     using again = await chat.enter('harbour', 'ben', { after: ben.entries.at(-1)!.id })
     await again.said(1)
-    assert.deepEqual(again.spoken, ['two'])
+    assert.deepEqual([again.spoken, again.hasGap], [['two'], false])
+  })
+
+  it('tells who was away for long the last hundred entries, and that there is a gap before them', async () => {
+    await using chat = await open()
+    using ada = await chat.enter('harbour', 'ada')
+    for (let number = 1; number <= 101; number++) ada.say(`a${number}`)
+    await ada.said(101)
+    const { id } = ada.entries[0]!
+    using ben = await chat.enter('harbour', 'ben', { after: id })
+    using cyd = await chat.enter('harbour', 'cyd', { after: id + 3 })
+
+    assert.deepEqual([ben.spoken[0], ben.hasGap], ['a2', true])
+    assert.deepEqual([cyd.spoken[0], cyd.hasGap], ['a4', false])
   })
 
   it('W1 W4 says goodbye to everybody, writes down that they have left, and closes the database', async () => {
@@ -193,6 +206,8 @@ async function open(given?: string): Promise<Chat> {
 class Member implements Disposable {
   readonly #client: WsClient
   readonly entries: Entry[] = []
+  /** Does what it was told at first not reach back to what it has seen? */
+  hasGap = false
   readonly #goodbyes: string[] = []
 
   private constructor(client: WsClient) {
@@ -243,10 +258,16 @@ class Member implements Disposable {
   }
 
   #take(message: string | Buffer): void {
-    const { entries = [], goodbye } = JSON.parse(String(message)) as {
+    const {
+      entries = [],
+      hasGap,
+      goodbye,
+    } = JSON.parse(String(message)) as {
       entries?: Entry[]
+      hasGap?: boolean
       goodbye?: string
     }
+    this.hasGap ||= hasGap === true
     this.entries.push(...entries)
     if (goodbye !== undefined) this.#goodbyes.push(goodbye)
   }
