@@ -169,6 +169,11 @@ export function isServerApp(app: unknown): app is HttpServer {
   return app instanceof HttpServer && !app.listening && app.listenerCount('request') > 0
 }
 
+/** Hands requests to all who listen to a server: its app, and what has put itself before that, as Socket.IO does. */
+export function listenerOf(server: HttpServer): NodeListener {
+  return (request, response) => void server.emit('request', request, response)
+}
+
 /** An app in web terms is an object with `fetch`; a bare function never is one. */
 export function isFetchApp(app: unknown): app is FetchApp {
   return typeof app === 'object' && app !== null && typeof (app as FetchApp).fetch === 'function'

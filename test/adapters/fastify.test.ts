@@ -251,13 +251,19 @@ describe('a Fastify app in a service', () => {
       yield 'pool'
       told.push('pool closed')
     })
-    const app = Fastify()
-    app.addHook('onClose', async () => void told.push('onClose'))
-    void app.register(async () => {
-      throw new Error('no such database')
+    const web = perApp({ pool }, () => {
+      const app = Fastify()
+      app.addHook('onClose', async () => {
+        told.push('onClose')
+        throw new Error('no way to close')
+      })
+      return app.register(async () => {
+        throw new Error('no such database')
+      })
     })
-    const error = await errorOf(serve(service({ app, resources: { pool } }), quietly))
-    assert.ok(isOurs('ERR_OPEN', /Cannot open "Fastify": no such database/)(error))
+    const error = await errorOf(serve(service({ app: web }), quietly))
+    const said = /^Cannot open "Fastify": no such database \(and 1 more, in "errors"\)$/
+    assert.ok(isOurs('ERR_OPEN', said)(error))
     assert.deepEqual(told, ['onClose', 'pool closed'])
   })
 

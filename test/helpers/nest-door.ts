@@ -10,7 +10,7 @@ import {
   StreamableFile,
   UseInterceptors,
 } from '@nestjs/common'
-import type { ArgumentsHost, INestApplication, NestInterceptor } from '@nestjs/common'
+import type { ArgumentsHost, INestApplication, NestInterceptor, Type } from '@nestjs/common'
 import { NestFactory } from '@nestjs/core'
 import { FastifyAdapter } from '@nestjs/platform-fastify'
 import { Readable } from 'node:stream'
@@ -42,7 +42,7 @@ export interface Outgoing {
   send(body: unknown): unknown
 }
 
-/** A Nest app of these methods, and of providers with lifecycle hooks. */
+/** A Nest app of these methods, and of providers with lifecycle hooks: objects, or classes that Nest makes. */
 export async function nestApp(
   platform: string,
   methods: readonly Method[],
@@ -52,9 +52,11 @@ export async function nestApp(
   Controller()(Routes)
   methods.forEach((method, index) => decorate(Routes.prototype, `method${index}`, method))
   class App {}
-  const given = providers.map((useValue, index) => ({ provide: `provider ${index}`, useValue }))
+  const given = providers.map((one, index) =>
+    typeof one === 'function' ? (one as Type) : { provide: `provider ${index}`, useValue: one },
+  )
   Module({ controllers: [Routes], providers: given })(App)
-  const options = { logger: false, bodyParser: false } as const
+  const options = { logger: false, bodyParser: false, abortOnError: false } as const
   const app =
     platform === 'Fastify'
       ? await NestFactory.create(App, fastifyAdapter(), options)
