@@ -32,7 +32,7 @@ function provider(told: string[], ...failing: string[]): object {
 
 for (const platform of platforms) {
   const madeWith = (...providers: object[]): Promise<INestApplication> =>
-    nestApp(platform, [], providers)
+    nestApp(platform, [], { providers })
 
   describe(`the life of a Nest app on ${platform}`, () => {
     it('L2 undoes a start whose onModuleInit fails, by its own hooks, and closes what it stands on', async () => {

@@ -40,7 +40,7 @@ for (const platform of platforms) {
       )
       const last = Promise.withResolvers<number>()
       const web = perApp({ pool }, () =>
-        nestApp(platform, [method('/', [], () => 'fine')], [provider]),
+        nestApp(platform, [method('/', [], () => 'fine')], { providers: [provider] }),
       )
       const running = await serve(
         service({

@@ -42,11 +42,17 @@ export interface Outgoing {
   send(body: unknown): unknown
 }
 
-/** A Nest app of these methods, and of providers with lifecycle hooks: objects, or classes that Nest makes. */
+/** What else an app has: providers with lifecycle hooks, which are objects or classes that Nest makes; controllers. */
+export interface Parts {
+  readonly providers?: readonly object[]
+  readonly controllers?: readonly Type[]
+}
+
+/** A Nest app of these methods, and of what else it has. */
 export async function nestApp(
   platform: string,
   methods: readonly Method[],
-  providers: readonly object[] = [],
+  { providers = [], controllers = [] }: Parts = {},
 ): Promise<INestApplication> {
   class Routes {}
   Controller()(Routes)
@@ -55,7 +61,7 @@ export async function nestApp(
   const given = providers.map((one, index) =>
     typeof one === 'function' ? (one as Type) : { provide: `provider ${index}`, useValue: one },
   )
-  Module({ controllers: [Routes], providers: given })(App)
+  Module({ controllers: [Routes, ...controllers], providers: given })(App)
   const options = { logger: false, bodyParser: false, abortOnError: false } as const
   const app =
     platform === 'Fastify'
