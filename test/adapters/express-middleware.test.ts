@@ -12,6 +12,7 @@ import { Gate } from '../helpers/gate.ts'
 import { RawClient } from '../helpers/raw-client.ts'
 import { addBuiltinTests, addEveryRequestTests } from '../helpers/request-suite.ts'
 import { addStopTests } from '../helpers/stop-suite.ts'
+import { addStreamTests } from '../helpers/stream-suite.ts'
 import { overHttp } from '../helpers/way.ts'
 import { within } from '../helpers/within.ts'
 import { addWritingTests } from '../helpers/writing-suite.ts'
@@ -21,6 +22,7 @@ for (const [name, make] of Object.entries(expresses)) {
   addBuiltinTests(overHttp(door))
   addEveryRequestTests(overHttp(door))
   addWritingTests(door)
+  addStreamTests(door)
 }
 
 // Express 4 does not tell when a handler has returned

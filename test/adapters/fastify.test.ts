@@ -16,6 +16,7 @@ import { fastifyDoor, fastifyHookDoor } from '../helpers/fastify-door.ts'
 import { addBuiltinTests, addEveryRequestTests } from '../helpers/request-suite.ts'
 import { portOf, quietly } from '../helpers/services.ts'
 import { addStopTests } from '../helpers/stop-suite.ts'
+import { addStreamTests } from '../helpers/stream-suite.ts'
 import { errorOf } from '../helpers/traced.ts'
 import { isOurs, overHttp } from '../helpers/way.ts'
 import { within } from '../helpers/within.ts'
@@ -29,6 +30,7 @@ for (const door of [fastifyDoor, fastifyHookDoor]) {
   addClientTests(door)
   addWritingTests(door)
   addStopTests(door)
+  addStreamTests(door)
 }
 
 const pool = perApp(() => 'pool')

@@ -4,7 +4,7 @@ import type { INestApplication } from '@nestjs/common'
 import type { StewardError } from '../../src/base/errors.ts'
 import { perApp } from '../../src/scope/resource.ts'
 import { serve } from '../../src/service/serve.ts'
-import { service, type ServedApp } from '../../src/service/service.ts'
+import { service } from '../../src/service/service.ts'
 import { nestApp, platforms } from '../helpers/nest-door.ts'
 import { messagesOf, quietly } from '../helpers/services.ts'
 import { errorOf } from '../helpers/traced.ts'
@@ -42,7 +42,7 @@ for (const platform of platforms) {
         told.push('pool closed')
       })
       const web = perApp({ pool }, () => madeWith(provider(told, 'onModuleInit')))
-      const error = await errorOf(serve(service({ app: web as unknown as ServedApp }), quietly))
+      const error = await errorOf(serve(service({ app: web }), quietly))
       assert.ok(isOurs('ERR_OPEN', /^Cannot open "NestJS": onModuleInit failed$/)(error))
       assert.deepEqual(told, [
         'onModuleInit',
@@ -79,7 +79,7 @@ for (const platform of platforms) {
         }
       }
       const web = perApp({ pool }, () => madeWith(Broken))
-      const error = await errorOf(serve(service({ app: web as unknown as ServedApp }), quietly))
+      const error = await errorOf(serve(service({ app: web }), quietly))
       assert.ok(isOurs('ERR_OPEN', /^Cannot open "app": no such database$/)(error))
       assert.equal(closed, 1)
     })

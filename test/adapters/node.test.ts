@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
-import { Readable } from 'node:stream'
+import { PassThrough, Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { describe, it } from 'node:test'
 import { inject, response } from '../../src/adapters/node.ts'
@@ -11,11 +11,14 @@ import { listening, watchedHandler, watchedRequest } from '../helpers/door.ts'
 import { addClientTests } from '../helpers/client-suite.ts'
 import { addScopeTests } from '../helpers/door-suite.ts'
 import { addBuiltinTests, addEveryRequestTests } from '../helpers/request-suite.ts'
+import { RawClient } from '../helpers/raw-client.ts'
 import { failures, isOurs, overHttp } from '../helpers/way.ts'
 import { addStopTests } from '../helpers/stop-suite.ts'
+import { addStreamTests } from '../helpers/stream-suite.ts'
 import { addWritingTests } from '../helpers/writing-suite.ts'
 import { settled } from '../helpers/fake-world.ts'
 import { errorOf } from '../helpers/traced.ts'
+import { within } from '../helpers/within.ts'
 
 const door: Door = {
   name: 'steward/node',
@@ -54,6 +57,7 @@ addEveryRequestTests(overHttp(door))
 addClientTests(door)
 addWritingTests(door)
 addStopTests(door)
+addStreamTests(door)
 
 describe('steward/node', () => {
   it('R11 holds a response in one piece, up to 1 MiB, until the handler scope has closed', async () => {
@@ -127,6 +131,19 @@ describe('steward/node', () => {
     const { status, headers } = await asking.ask('POST /')
     assert.deepEqual([status, headers['location']], [500, undefined])
     assert.equal(endings[0]!.ok, false)
+  })
+
+  it('R10 does not wait for a piped stream that goes on without its client', async () => {
+    const { resource: unit, closed } = watchedRequest()
+    const source = new PassThrough()
+    await using asking = await listening(inject({ unit }, (_, response) => source.pipe(response)))
+    using client = await RawClient.connect(asking.port)
+    client.request('GET /')
+    source.write('piece')
+    await client.sees('piece')
+    client.reset()
+    await within(2_000, closed.reached(1), 'the close')
+    assert.equal(source.destroyed, false)
   })
 
   it('R12 shares one handler scope and one request scope between nested listeners', async () => {

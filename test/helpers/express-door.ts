@@ -2,6 +2,7 @@ import express5, {
   type ErrorRequestHandler,
   type Express,
   type Request as Req,
+  type RequestHandler,
   type Response as Res,
 } from 'express'
 import { Readable } from 'node:stream'
@@ -47,13 +48,9 @@ export function expressMiddlewareDoor(name: string, express: typeof express5): D
         const deps = inject(wanted as {})
         const answer = async (request: Req, response: Res): Promise<void> =>
           put(response, await handle(deps.of(request), { text: () => text(request) }))
-        if (express === express5) app.all(path, deps, answer)
-        else
-          app.all(
-            path,
-            deps,
-            (request, response, next) => void answer(request, response).catch(next),
-          )
+        const caught: RequestHandler = (request, response, next) =>
+          void answer(request, response).catch(next)
+        app.all(path, deps, express === express5 ? answer : caught)
       }
       return quiet(app)
     },

@@ -138,5 +138,7 @@ export function nestDoor(platform: string): Door {
 function put(response: Outgoing, { status = 200, headers = {}, body = '' }: Answer): unknown {
   response.status(status)
   for (const [name, value] of Object.entries(headers)) response.header(name, value)
-  return typeof body === 'string' ? body : new StreamableFile(Readable.from(body))
+  return typeof body === 'string'
+    ? body
+    : new StreamableFile(Readable.from(body, { objectMode: false }))
 }
