@@ -12,6 +12,7 @@ import { markInjected } from '../service/injected.ts'
 import { Taking } from '../service/taking.ts'
 import { noService, PlanFor, wrongDoor, type Visit } from '../service/visit.ts'
 import { endWithResponse } from '../service/written.ts'
+import { followHandlers } from './express/handlers.ts'
 
 /** Express's response, as a resource; its `req` is Express's request. */
 export const res: Resource<Response, 'request', 'Express response'> = input(requestKind, 'res')
@@ -40,7 +41,8 @@ type AnyBody = any
  * the handler is open, a response that is written in one piece (up to 1 MiB) is held until it has closed, so that a failing
  * commit goes to Express's error handlers; a handler that streams is told to use `perRequest`.
  *
- * The handler's resources close when it has returned; behind a middleware, which cannot see that, when the response is ended.
+ * The handler's resources close when it has returned; behind a middleware, when the response is ended and the handlers have
+ * returned. Those of routes are waited for since Express 5.3, which tells of them; an older one does not.
  *
  * The compiler takes path parameters from the path through a middleware only; a handler has them as strings under any name,
  * or as its own annotation says: `req: Request<{ id: string }>`.
@@ -162,6 +164,7 @@ function middleware(wanted: Resources): ExpressInjection<Resources> {
     const fail = failWith(next)
     const open = async (): Promise<void> => {
       const visit = visitFor(request, response)
+      followHandlers(request, visit)
       const plan = plans.in(visit.host.app)
       await openBefore({ visit, plan, response, fail })
       taking.keep(request, visit.scopeFor(plan).pick(plan))

@@ -161,6 +161,9 @@ function adviceFor(error: unknown): string {
   if (code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX' || code === 'ERR_UNKNOWN_FILE_EXTENSION') {
     return '; Node strips types only, for the rest add --import tsx'
   }
+  if (name === 'SyntaxError' && message === 'Invalid or unexpected token') {
+    return '; if that is a decorator: Node strips types only, compile it first, as npx nest build does'
+  }
   if (code === 'ERR_MODULE_NOT_FOUND') return '; install it, or write its path with its extension'
   if (name === 'ReferenceError' && message.includes('before initialization')) {
     return '; most likely two modules import each other: move what both need into a third'
@@ -174,8 +177,8 @@ function firstLine(text: string): string {
 }
 
 function defaultOf(module: string, loaded: Record<string, unknown>): unknown {
-  const { default: given } = loaded
-  if (given === undefined) throw noDefault(module, Object.keys(loaded))
+  const { given, others } = COMMONJS in loaded ? ofCommonJs(loaded) : ofModule(loaded)
+  if (given === undefined) throw noDefault(module, others, COMMONJS in loaded)
   if (given instanceof ServiceDefinition || isApp(given)) return given
   if (given?.constructor?.name === SERVICE) {
     throw new StewardError(
@@ -186,13 +189,36 @@ function defaultOf(module: string, loaded: Record<string, unknown>): unknown {
   throw notUsable(given, module)
 }
 
+/** What a module exports: by default, and the names of the rest. */
+interface Exported {
+  readonly given: unknown
+  readonly others: readonly string[]
+}
+
+/** Under which Node gives the `module.exports` of a CommonJS module, beside the default export. */
+const COMMONJS = 'module.exports'
+
+function ofModule(loaded: Record<string, unknown>): Exported {
+  return { given: loaded['default'], others: Object.keys(loaded) }
+}
+
+/** `module.exports` is the app, or a compiler has put what was exported on it. */
+function ofCommonJs({ [COMMONJS]: exported }: Record<string, unknown>): Exported {
+  if (Object.getPrototypeOf(exported ?? 0) !== Object.prototype || isApp(exported)) {
+    return { given: exported, others: [] }
+  }
+  const record = exported as Record<string, unknown>
+  return { given: record['default'], others: Object.keys(record) }
+}
+
 const SERVICE = ServiceDefinition.name
 
-function noDefault(module: string, names: readonly string[]): StewardError {
-  const others = names.filter((name) => name !== 'default')
+function noDefault(module: string, names: readonly string[], isCommonJs: boolean): StewardError {
+  const others = names.filter((name) => name !== 'default' && name !== COMMONJS)
   const has =
     others.length > 0 ? `it exports ${others.slice(0, 5).join(', ')}` : 'it exports nothing'
-  const write = others.length === 1 ? `export default ${others[0]}` : 'export default app'
+  const app = others.length === 1 ? others[0] : 'app'
+  const write = isCommonJs ? `module.exports = ${app}` : `export default ${app}`
   return new StewardError(
     'ERR_MODULE_NO_DEFAULT',
     `Cannot serve "${module}": it has no default export, ${has}; write: ${write}`,

@@ -1,6 +1,8 @@
 import { OutgoingMessage, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { ServerHttp2Stream } from 'node:http2'
+import type { Readable } from 'node:stream'
 import type { StewardError } from '../base/errors.ts'
+import { followBody } from './body.ts'
 import type { Connection, Speaker } from './connections.ts'
 import { isGone, reasonOf, type Interruption } from './interruption.ts'
 import { breakRequest, endRequest, isAnswered, streamOf } from './http2.ts'
@@ -86,6 +88,8 @@ export class Exchange {
     ;(stream as Carrier)[EXCHANGE] = this
     stream.on('aborted', onStreamAborted).on('finish', onStreamFinished)
     stream.on('close', onStreamClosed)
+    // A stream that was answered without the app has no response that listens
+    if ('on' in this.response) this.response.on('pipe', (source) => followBody(this, source))
   }
 
   /**
@@ -375,6 +379,7 @@ function emitFollowed(
   second: unknown,
 ): boolean {
   if (event === 'close') exchangeOf(this.req)?.responseClosed()
+  else if (event === 'pipe') followBody(exchangeOf(this.req)!, first as Readable)
   const { emit } = Object.getPrototypeOf(this) as { emit(...args: unknown[]): boolean }
   return emit.call(this, event, first, second)
 }

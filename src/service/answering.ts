@@ -6,7 +6,7 @@ import type { Plan } from '../scope/graph.ts'
 import type { Resources } from '../scope/resource.ts'
 import type { FetchTransport } from './fetches.ts'
 import type { Adopted } from './framework.ts'
-import { isFetchApp, type FetchApp, type NodeListener } from './service.ts'
+import { isFetchApp, isMade, type FetchApp, type NodeListener } from './service.ts'
 import { answerError, answerOf, isResponse } from './thrown.ts'
 import { PlanFor, Visit, type Host } from './visit.ts'
 
@@ -176,7 +176,7 @@ function checkGiven(given: unknown, response: ServerResponse): unknown {
       'Cannot answer: the listener gave a Response; export an object with fetch: export default { fetch }',
     )
   }
-  if (!isFetchApp(given)) return given
+  if (!isMade(given)) return given
   throw new TypeError(
     `Cannot answer: the listener gave ${describe(given)}, which is an app; export the app itself: export default await createApp()`,
   )

@@ -4,9 +4,9 @@ import { appKind } from '../scope/kind.ts'
 import { define, type AnyResource, type Resources } from '../scope/resource.ts'
 import type { BoundHook } from './hooks.ts'
 import { hasTold, injectedBy, injectedInto } from './injected.ts'
-import { openNest } from './nest.ts'
+import { NestLife } from './nest.ts'
 import {
-  isFastifyApp, isKoaApp, isNestApp, isServerApp, type FastifyApp, type FetchApp, type NodeListener, type ServedApp,
+  isFastifyApp, isKoaApp, isNestApp, isServerApp, listenerOf, type FastifyApp, type FetchApp, type NodeListener, type ServedApp,
 } from './service.ts' // oxfmt-ignore
 
 /** An app as a service runs it, whatever framework it was made with. */
@@ -23,13 +23,19 @@ export interface Adopted {
   readonly onShutdown?: BoundHook | undefined
 }
 
+/** How an app of a framework begins, and how it ends. */
+export interface Life {
+  /** The framework's. */
+  readonly name: string
+  open(): Promise<Adopted>
+  /** Ends it, also one whose beginning has failed. */
+  close(): PromiseLike<unknown>
+}
+
 /** An app without a life of its own, as a service runs it. */
 export function adopt(served: ServedApp): Adopted {
   const injected = injectedBy(served)
-  if (isServerApp(served)) {
-    const app: NodeListener = (request, response) => void served.emit('request', request, response)
-    return { app, injected, server: served }
-  }
+  if (isServerApp(served)) return { app: listenerOf(served), injected, server: served }
   const app = isKoaApp(served) ? served.callback() : (served as FetchApp | NodeListener)
   return { app, injected }
 }
@@ -39,44 +45,57 @@ export function adopt(served: ServedApp): Adopted {
  * on. Gives what was adopted. `undefined` for an app that only answers.
  */
 export function frameworkOf(served: ServedApp, deps: Resources): AnyResource | undefined {
-  if (isNestApp(served)) return framework('NestJS', served, () => openNest(served))
-  if (isFastifyApp(served)) return framework('Fastify', served, () => openFastify(served))
-  return undefined
-
-  function framework(name: string, app: object, open: () => AsyncGenerator<Adopted>): AnyResource {
-    return define(appKind, { deps, open: () => openOnce(name, app, open), options: { name } })
-  }
+  const life = isNestApp(served)
+    ? new NestLife(served)
+    : isFastifyApp(served)
+      ? new FastifyLife(served)
+      : undefined
+  if (!life) return undefined
+  const { name } = life
+  const held = define(appKind, {
+    deps,
+    open: () => holdOnce(served, life),
+    options: { name: `${name} app` },
+  })
+  return define(appKind, { deps: { held }, open: () => life.open(), options: { name } })
 }
 
 /** Apps that a service runs, or that have been closed: these cannot be served (again). */
 const taken = new WeakMap<object, 'running' | 'closed'>()
 
-async function* openOnce(
-  name: string,
-  app: object,
-  open: () => AsyncGenerator<Adopted>,
-): AsyncGenerator<Adopted> {
+/** It is held before it is opened, so that one which does not come to that is closed like any other. */
+async function* holdOnce(app: object, life: Life): AsyncGenerator<void> {
   const state = taken.get(app)
-  if (state) throw appTaken(name, state)
+  if (state) throw appTaken(life.name, state)
   taken.set(app, 'running')
-  try {
-    yield* open()
-  } finally {
-    taken.set(app, 'closed')
-  }
+  yield
+  taken.set(app, 'closed')
+  await life.close()
 }
 
-async function* openFastify(app: FastifyApp): AsyncGenerator<Adopted> {
-  try {
+class FastifyLife implements Life {
+  readonly name = 'Fastify'
+  readonly #app: FastifyApp
+
+  constructor(app: FastifyApp) {
+    this.#app = app
+  }
+
+  async open(): Promise<Adopted> {
+    const app = this.#app
     await app.ready()
-    yield {
-      app: (request, response) => app.routing(request, response),
-      injected: injectedInto(app.server),
-      server: app.server,
-      advice: hasTold(app.server) ? undefined : REGISTER,
+    const { server } = app
+    return {
+      // A server that the app has made by itself may be of another kind
+      app: server.listenerCount('request') > 0 ? listenerOf(server) : app.routing.bind(app),
+      injected: injectedInto(server),
+      server,
+      advice: hasTold(server) ? undefined : REGISTER,
     }
-  } finally {
-    await app.close()
+  }
+
+  close(): PromiseLike<unknown> {
+    return this.#app.close()
   }
 }
 

@@ -1,8 +1,9 @@
 import type { Server } from 'node:http'
+import { StewardError } from '../base/errors.ts'
 import type { Resources } from '../scope/resource.ts'
-import type { Adopted } from './framework.ts'
+import type { Adopted, Life } from './framework.ts'
 import { marksOf } from './injected.ts'
-import { isFastifyApp, type NestApp, type NodeListener } from './service.ts'
+import { isFastifyApp, listenerOf, type NestApp } from './service.ts'
 
 /**
  * What Nest's own `close` consists of, each part of which has its place in our stop. Protected in its types, there in its
@@ -14,6 +15,7 @@ interface NestParts extends NestApp {
   callShutdownHook?(signal?: string): Promise<void>
   dispose?(): Promise<void>
   unsubscribeFromProcessSignals?(): void
+  enableShutdownHooks?(): this
   readonly container?: { getModules?(): Map<unknown, NestModule> }
   readonly config?: { getGlobalInterceptors?(): unknown[] }
 }
@@ -26,33 +28,74 @@ interface NestModule {
  * Its start: `onModuleInit` and `onApplicationBootstrap` run. Its stop: `beforeApplicationShutdown` runs while every
  * connection is open; when traffic is over, `onModuleDestroy`, then its gateways and microservices close, then
  * `onApplicationShutdown`. What is torn down in `onModuleDestroy`, as most do, is there for the last request.
+ *
+ * A start that fails, in `onModuleInit` say, is undone by the same hooks, in Nest's own order.
  */
-export async function* openNest(app: NestApp): AsyncGenerator<Adopted> {
-  const nest: NestParts = app
-  await nest.init()
-  // Its own listeners would close everything at the signal, and send it a second time
-  nest.unsubscribeFromProcessSignals?.()
-  const instance: unknown = nest.getHttpAdapter().getInstance()
-  if (isFastifyApp(instance)) await instance.ready()
-  yield {
-    app: isFastifyApp(instance)
-      ? (request, response) => instance.routing(request, response)
-      : (instance as NodeListener),
-    injected: injectedInto(nest),
-    server: nest.getHttpServer() as Server,
-    onShutdown: {
-      name: 'beforeApplicationShutdown',
-      run: () => nest.callBeforeShutdownHook?.(),
-    },
+export class NestLife implements Life {
+  readonly name = 'NestJS'
+  readonly #nest: NestParts
+  /** Has `beforeApplicationShutdown` been run, or begun to? */
+  #isTold = false
+
+  constructor(app: NestApp) {
+    this.#nest = app
   }
-  await closeNest(nest)
+
+  async open(): Promise<Adopted> {
+    const nest = this.#nest
+    keepFromSignals(nest)
+    await nest.init()
+    const instance: unknown = nest.getHttpAdapter().getInstance()
+    if (isFastifyApp(instance)) await instance.ready()
+    const server = nest.getHttpServer() as Server
+    return {
+      app: listenerOf(server),
+      injected: injectedInto(nest),
+      server,
+      onShutdown: { name: 'beforeApplicationShutdown', run: () => this.#tell() },
+    }
+  }
+
+  /** Each part runs whatever became of those before. @throws what one has failed with; `ERR_CLOSE` for several */
+  async close(): Promise<void> {
+    const nest = this.#nest
+    if (!nest.callDestroyHook || !nest.dispose || !nest.callShutdownHook) return nest.close()
+    const parts: (() => unknown)[] = [
+      () => nest.callDestroyHook!(),
+      () => this.#isTold || this.#tell(),
+      () => nest.dispose!(),
+      () => nest.callShutdownHook!(),
+    ]
+    const errors: unknown[] = []
+    for (const part of parts) {
+      try {
+        await part()
+      } catch (error) {
+        errors.push(error)
+      }
+    }
+    if (errors.length > 0) throw partsFailed(errors)
+  }
+
+  #tell(): unknown {
+    this.#isTold = true
+    return this.#nest.callBeforeShutdownHook?.()
+  }
 }
 
-async function closeNest(nest: NestParts): Promise<void> {
-  if (!nest.callDestroyHook || !nest.dispose || !nest.callShutdownHook) return nest.close()
-  await nest.callDestroyHook()
-  await nest.dispose()
-  await nest.callShutdownHook()
+/** Its own listeners would close everything at the signal, and send it a second time; from now on it adds none. */
+function keepFromSignals(nest: NestParts): void {
+  nest.unsubscribeFromProcessSignals?.()
+  nest.enableShutdownHooks = () => nest
+}
+
+function partsFailed(errors: readonly unknown[]): unknown {
+  if (errors.length === 1) return errors[0]
+  return new StewardError(
+    'ERR_CLOSE',
+    `Cannot close the NestJS app cleanly: ${errors.length} of its hooks failed; each is in "errors"`,
+    { errors, cause: errors[0] },
+  )
 }
 
 /** The key under which `@UseInterceptors` leaves what it was given. */

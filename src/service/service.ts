@@ -160,13 +160,18 @@ export function serviceOf(given: unknown): ServiceDefinition {
 
 /** Can it be served: is it a function, does it have a `fetch`, or is it an app of a framework that we know? */
 export function isApp(app: unknown): app is ServedApp {
-  if (typeof app === 'function') return !isClass(app)
+  if (typeof app === 'function') return !isClass(app) && !isRouter(app)
   return isFetchApp(app) || isFastifyApp(app) || isKoaApp(app) || isNestApp(app) || isServerApp(app)
 }
 
 /** A server whose listeners are the app: `createServer(listener)`, with a `WebSocketServer` of its own on it perhaps. */
 export function isServerApp(app: unknown): app is HttpServer {
   return app instanceof HttpServer && !app.listening && app.listenerCount('request') > 0
+}
+
+/** Hands requests to all who listen to a server: its app, and what has put itself before that, as Socket.IO does. */
+export function listenerOf(server: HttpServer): NodeListener {
+  return (request, response) => void server.emit('request', request, response)
 }
 
 /** An app in web terms is an object with `fetch`; a bare function never is one. */
@@ -189,8 +194,22 @@ export function isNestApp(app: unknown): app is NestApp {
   return has(app, 'getHttpAdapter', 'init')
 }
 
+/** Is it what an app is made of? A factory that nobody has called gives it to its first request. */
+export function isMade(given: unknown): boolean {
+  if (typeof given === 'function') return has(given, 'handle', 'use')
+  return isFetchApp(given) || isFastifyApp(given) || isKoaApp(given) || isNestApp(given)
+}
+
+/** Express's and Koa's: an app uses it, and it does not answer without one. */
+function isRouter(found: unknown): boolean {
+  const isExpress = typeof found === 'function' && has(found, 'handle', 'param')
+  return isExpress
+    ? Array.isArray((found as { stack?: unknown }).stack)
+    : has(found, 'routes', 'allowedMethods')
+}
+
 function has(app: unknown, ...methods: string[]): boolean {
-  if (typeof app !== 'object' || app === null) return false
+  if ((typeof app !== 'object' && typeof app !== 'function') || app === null) return false
   return methods.every((name) => typeof (app as Record<string, unknown>)[name] === 'function')
 }
 
@@ -212,14 +231,21 @@ function isClass(value: unknown): boolean {
 
 /** What to give in the place of what was found. */
 function adviceOn(found: unknown): string {
-  const { then, callback } = (found ?? {}) as { then?: unknown; callback?: unknown }
-  if (typeof then === 'function') return 'it is a promise, await it first'
+  const { then, callback, app } = (found ?? {}) as Record<string, unknown>
+  if (typeof then === 'function') {
+    return 'it is a promise, await it first, or make the app by a resource, service({ app: perApp(() => createApp()) })'
+  }
   if (isClass(found)) return 'it is a class, give an instance of it'
   if (definitionOf(found)) return 'it is a resource, give service({ app }) with it as the app'
+  if (isRouter(found)) return 'it is a router, give an app that uses it'
   if (typeof callback === 'function') return 'give its listener, app.callback()'
   if (found instanceof NetServer) {
     return 'it is a server that listens already, has no listener, or is not one of node:http, give the (req, res) listener that it was made with'
   }
+  if (has(found, 'enableShutdownHooks', 'close')) {
+    return 'it is a NestJS app that answers no HTTP requests, open it by a resource, service({ resources: { worker } })'
+  }
+  if (isApp(app)) return 'there is an app in it, export that alone, or service({ app })'
   return 'give a service(…), an app of Hono, Fastify, Express, Koa or NestJS, an object with fetch, or a (req, res) listener'
 }
 

@@ -72,8 +72,10 @@ export class Visit {
   #info: RequestInfo | undefined = undefined
   /** Handlers that their framework does not wait for, and that have not settled. */
   #out = 0
-  /** Called when they have. */
-  #whenIn: (() => void) | undefined = undefined
+  /** Told when no more of them are out than they want. */
+  #awaited: Awaited[] | undefined = undefined
+  /** Called when something has failed: set by whoever holds an answer that is not to be given then. */
+  whenFailed: (() => void) | undefined = undefined
   #failure: { error: unknown } | undefined = undefined
 
   constructor(host: Host, transport: Transport, source: IncomingMessage | Request) {
@@ -126,8 +128,8 @@ export class Visit {
     // Its closing is in the hands of the transport
     scope.working = true
     this.transport.whenOver((ended) => {
-      if (this.#out === 0) return scope.end(this.#endingOf(ended))
-      return this.#handlersIn().then(() => scope.end(this.#endingOf(ended)))
+      const end = (): Promise<void> | undefined => scope.end(this.#endingOf(ended))
+      return this.handlersIn()?.then(end) ?? end()
     })
     return scope
   }
@@ -139,22 +141,26 @@ export class Visit {
 
   /** It has settled. */
   handlerEnds(): void {
-    if (--this.#out === 0) this.#whenIn?.()
+    this.#out--
+    for (const { but, resolve } of this.#awaited ?? []) if (this.#out <= but) resolve()
+  }
+
+  /** Waits until no handlers are out but so many. Gives nothing when that is so. */
+  handlersIn(but: number = 0): Promise<void> | undefined {
+    if (this.#out <= but) return undefined
+    return new Promise((resolve) => (this.#awaited ??= []).push({ but, resolve }))
   }
 
   /** It did not go well, though the framework may answer. The first error counts. */
   fail(error: unknown): void {
     this.#failure ??= { error }
     this.transport.fail(error)
+    this.whenFailed?.()
   }
 
   /** What was failed with, if anything was. */
   get failure(): { readonly error: unknown } | undefined {
     return this.#failure
-  }
-
-  #handlersIn(): Promise<void> {
-    return new Promise((resolve) => (this.#whenIn = resolve))
   }
 
   /** What a handler came to after its client had left counts, too. */
@@ -210,6 +216,12 @@ export class Visit {
       this.host.emit({ type: 'error', message, error })
     }
   }
+}
+
+/** Who waits for handlers: until no more than `but` of them are out. */
+interface Awaited {
+  readonly but: number
+  readonly resolve: () => void
 }
 
 /** In the place of a request that was forgotten. */

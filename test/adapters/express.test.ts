@@ -19,6 +19,7 @@ import { RawClient } from '../helpers/raw-client.ts'
 import { addBuiltinTests, addEveryRequestTests } from '../helpers/request-suite.ts'
 import { quietly } from '../helpers/services.ts'
 import { addStopTests } from '../helpers/stop-suite.ts'
+import { addStreamTests } from '../helpers/stream-suite.ts'
 import { isOurs, overHttp } from '../helpers/way.ts'
 import { within } from '../helpers/within.ts'
 import { addWritingTests } from '../helpers/writing-suite.ts'
@@ -31,6 +32,7 @@ for (const [name, make] of Object.entries(expresses)) {
   addClientTests(door)
   addWritingTests(door)
   addStopTests(door)
+  addStreamTests(door)
   describe(`steward/express on ${name}`, () => {
     addMiddlewareTests(make)
     addAppTests(make)

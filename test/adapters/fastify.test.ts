@@ -16,6 +16,7 @@ import { fastifyDoor, fastifyHookDoor } from '../helpers/fastify-door.ts'
 import { addBuiltinTests, addEveryRequestTests } from '../helpers/request-suite.ts'
 import { portOf, quietly } from '../helpers/services.ts'
 import { addStopTests } from '../helpers/stop-suite.ts'
+import { addStreamTests } from '../helpers/stream-suite.ts'
 import { errorOf } from '../helpers/traced.ts'
 import { isOurs, overHttp } from '../helpers/way.ts'
 import { within } from '../helpers/within.ts'
@@ -29,6 +30,7 @@ for (const door of [fastifyDoor, fastifyHookDoor]) {
   addClientTests(door)
   addWritingTests(door)
   addStopTests(door)
+  addStreamTests(door)
 }
 
 const pool = perApp(() => 'pool')
@@ -251,13 +253,19 @@ describe('a Fastify app in a service', () => {
       yield 'pool'
       told.push('pool closed')
     })
-    const app = Fastify()
-    app.addHook('onClose', async () => void told.push('onClose'))
-    void app.register(async () => {
-      throw new Error('no such database')
+    const web = perApp({ pool }, () => {
+      const app = Fastify()
+      app.addHook('onClose', async () => {
+        told.push('onClose')
+        throw new Error('no way to close')
+      })
+      return app.register(async () => {
+        throw new Error('no such database')
+      })
     })
-    const error = await errorOf(serve(service({ app, resources: { pool } }), quietly))
-    assert.ok(isOurs('ERR_OPEN', /Cannot open "Fastify": no such database/)(error))
+    const error = await errorOf(serve(service({ app: web }), quietly))
+    const said = /^Cannot open "Fastify": no such database \(and 1 more, in "errors"\)$/
+    assert.ok(isOurs('ERR_OPEN', said)(error))
     assert.deepEqual(told, ['onClose', 'pool closed'])
   })
 

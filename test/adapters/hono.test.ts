@@ -7,6 +7,7 @@ import { context, inject, type Injected } from '../../src/adapters/hono.ts'
 import { perApp, perHandler, perRequest } from '../../src/scope/resource.ts'
 import { param, request } from '../../src/service/request.ts'
 import { addStopTests } from '../helpers/stop-suite.ts'
+import { addStreamTests } from '../helpers/stream-suite.ts'
 import { addClientTests } from '../helpers/client-suite.ts'
 import { addScopeTests } from '../helpers/door-suite.ts'
 import { listening, started, watchedHandler, watchedRequest } from '../helpers/door.ts'
@@ -24,6 +25,7 @@ for (const way of [overHttp(honoDoor), byFetch(honoDoor)]) {
 }
 addClientTests(honoDoor)
 addStopTests(honoDoor)
+addStreamTests(honoDoor, 'a web stream')
 
 const failing = perHandler(async function* () {
   yield 'transaction'

@@ -14,6 +14,7 @@ import { koaDoor, koaMiddlewareDoor, quiet } from '../helpers/koa-door.ts'
 import { addBuiltinTests, addEveryRequestTests } from '../helpers/request-suite.ts'
 import { quietly } from '../helpers/services.ts'
 import { addStopTests } from '../helpers/stop-suite.ts'
+import { addStreamTests } from '../helpers/stream-suite.ts'
 import { isOurs, overHttp } from '../helpers/way.ts'
 import { addWritingTests } from '../helpers/writing-suite.ts'
 
@@ -24,6 +25,7 @@ for (const door of [koaDoor, koaMiddlewareDoor]) {
   addClientTests(door)
   addWritingTests(door)
   addStopTests(door)
+  addStreamTests(door)
 }
 
 describe('steward/koa', () => {

@@ -14,6 +14,7 @@ import { nestApp, nestDoor, platforms, type Method, type Outgoing } from '../hel
 import { addBuiltinTests, addEveryRequestTests } from '../helpers/request-suite.ts'
 import { quietly } from '../helpers/services.ts'
 import { addStopTests } from '../helpers/stop-suite.ts'
+import { addStreamTests } from '../helpers/stream-suite.ts'
 import { errorOf } from '../helpers/traced.ts'
 import { isOurs, overHttp } from '../helpers/way.ts'
 import { within } from '../helpers/within.ts'
@@ -27,6 +28,7 @@ for (const platform of platforms) {
   addClientTests(door)
   addWritingTests(door)
   addStopTests(door)
+  addStreamTests(door)
 }
 
 const pool = perApp(() => 'pool')
@@ -40,7 +42,7 @@ for (const platform of platforms) {
       )
       const last = Promise.withResolvers<number>()
       const web = perApp({ pool }, () =>
-        nestApp(platform, [method('/', [], () => 'fine')], [provider]),
+        nestApp(platform, [method('/', [], () => 'fine')], { providers: [provider] }),
       )
       const running = await serve(
         service({

@@ -1,59 +1,30 @@
 import assert from 'node:assert/strict'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { pipeline } from 'node:stream/promises'
-import { Readable } from 'node:stream'
-import { text } from 'node:stream/consumers'
+import { PassThrough, Readable } from 'node:stream'
 import { describe, it } from 'node:test'
 import { inject, response } from '../../src/adapters/node.ts'
 import { perApp, perRequest } from '../../src/scope/resource.ts'
-import type { Answer, Door } from '../helpers/door.ts'
 import { listening, watchedHandler, watchedRequest } from '../helpers/door.ts'
 import { addClientTests } from '../helpers/client-suite.ts'
 import { addScopeTests } from '../helpers/door-suite.ts'
 import { addBuiltinTests, addEveryRequestTests } from '../helpers/request-suite.ts'
+import { RawClient } from '../helpers/raw-client.ts'
+import { nodeDoor } from '../helpers/node-door.ts'
 import { failures, isOurs, overHttp } from '../helpers/way.ts'
 import { addStopTests } from '../helpers/stop-suite.ts'
+import { addStreamTests } from '../helpers/stream-suite.ts'
 import { addWritingTests } from '../helpers/writing-suite.ts'
 import { settled } from '../helpers/fake-world.ts'
 import { errorOf } from '../helpers/traced.ts'
+import { within } from '../helpers/within.ts'
 
-const door: Door = {
-  name: 'steward/node',
-  app(routes) {
-    const handlers = Object.entries(routes).map(([path, { wanted, handle }]) => {
-      const listener = inject(wanted as {}, async (request, response, values) => {
-        await write(response, await handle(values, { text: () => text(request) }))
-      })
-      return [path, listener] as const
-    })
-    const listeners = new Map(handlers)
-    return Object.assign(
-      (request: IncomingMessage, response: ServerResponse) => {
-        const { pathname } = new URL(request.url!, 'http://localhost')
-        const listener = listeners.get(pathname)
-        return listener ? listener(request, response) : response.writeHead(404).end()
-      },
-      // What a router of their own would tell
-      { routes: handlers.map(([, handler]) => ({ handler })) },
-    )
-  },
-}
-
-async function write(
-  response: ServerResponse,
-  { status = 200, headers = {}, body = '' }: Answer,
-): Promise<void> {
-  response.writeHead(status, headers)
-  if (typeof body === 'string') response.end(body)
-  else await pipeline(Readable.from(body), response)
-}
-
-addScopeTests(overHttp(door))
-addBuiltinTests(overHttp(door))
-addEveryRequestTests(overHttp(door))
-addClientTests(door)
-addWritingTests(door)
-addStopTests(door)
+addScopeTests(overHttp(nodeDoor))
+addBuiltinTests(overHttp(nodeDoor))
+addEveryRequestTests(overHttp(nodeDoor))
+addClientTests(nodeDoor)
+addWritingTests(nodeDoor)
+addStopTests(nodeDoor)
+addStreamTests(nodeDoor)
 
 describe('steward/node', () => {
   it('R11 holds a response in one piece, up to 1 MiB, until the handler scope has closed', async () => {
@@ -127,6 +98,19 @@ describe('steward/node', () => {
     const { status, headers } = await asking.ask('POST /')
     assert.deepEqual([status, headers['location']], [500, undefined])
     assert.equal(endings[0]!.ok, false)
+  })
+
+  it('R10 does not wait for a piped stream that goes on without its client', async () => {
+    const { resource: unit, closed } = watchedRequest()
+    const source = new PassThrough()
+    await using asking = await listening(inject({ unit }, (_, response) => source.pipe(response)))
+    using client = await RawClient.connect(asking.port)
+    client.request('GET /')
+    source.write('piece')
+    await client.sees('piece')
+    client.reset()
+    await within(2_000, closed.reached(1), 'the close')
+    assert.equal(source.destroyed, false)
   })
 
   it('R12 shares one handler scope and one request scope between nested listeners', async () => {

@@ -22,6 +22,10 @@ const tls = ['--tls-cert', 'cert.pem', '--tls-key', 'key.pem']
 const OK = `export default { fetch: () => new Response('ok') }`
 const ok = { 'app.ts': OK }
 const app = (text: string): Record<string, string> => ({ 'app.ts': text })
+const commonJs = (text: string): Record<string, string> => ({
+  'package.json': '{}',
+  'app.js': text,
+})
 /** A service that would say so if anything of it were opened. */
 const NEVER = app(
   `import { perApp, service } from 'steward'; const db = perApp(() => { throw new Error('it was opened') }); export default service({ resources: { db } })`,
@@ -39,12 +43,16 @@ const CASES: Case[] = [
   { name: 'no default export', files: app(`export const app = {}; export const port = 1`), args: ['app.ts'], code: 2, says: 'Cannot serve "app.ts": it has no default export, it exports app, port; write: export default app' },
   { name: 'one named export', files: app(`export const shop = {}`), args: ['app.ts'], code: 2, says: 'Cannot serve "app.ts": it has no default export, it exports shop; write: export default shop' },
   { name: 'no export', files: app(`void 0`), args: ['app.ts'], code: 2, says: 'Cannot serve "app.ts": it has no default export, it exports nothing; write: export default app' },
+  { name: 'an export that CommonJS has by name', files: commonJs(`exports.shop = { fetch() {} }`), args: ['app.js'], code: 2, says: 'Cannot serve "app.js": it has no default export, it exports shop; write: module.exports = shop' },
+  { name: 'no export in CommonJS', files: commonJs(`void 0`), args: ['app.js'], code: 2, says: 'Cannot serve "app.js": it has no default export, it exports nothing; write: module.exports = app' },
+  { name: 'an app of CommonJS that listens', files: commonJs(`module.exports = require('node:http').createServer().listen(0)`), args: ['app.js'], code: 2, says: 'Cannot serve "app.js": it calls listen() itself while it is loaded; take the call away and export the app: export default app' },
+  { name: 'a decorator', files: app(`@Shop() class Hello {}\n${OK}`), args: ['app.ts'], code: 1, says: 'Cannot load "app.ts": Invalid or unexpected token; if that is a decorator: Node strips types only, compile it first, as npx nest build does' },
   { name: 'a string', files: app(`export default 'hello'`), args: ['app.ts'], code: 2, says: exporting('"hello" (string)') + use },
   { name: 'a number', files: app(`export default 42`), args: ['app.ts'], code: 2, says: exporting('42 (number)') + use },
   { name: 'null', files: app(`export default null`), args: ['app.ts'], code: 2, says: exporting('null') + use },
   { name: 'an instance of a class', files: app(`class Shop {}; export default new Shop()`), args: ['app.ts'], code: 2, says: exporting('an instance of Shop') + use },
   { name: 'a class', files: app(`export default class Shop {}`), args: ['app.ts'], code: 2, says: `${exporting('function Shop')}; it is a class, give an instance of it` },
-  { name: 'a promise', files: app(`export default Promise.resolve({ fetch() {} })`), args: ['app.ts'], code: 2, says: `${exporting('an instance of Promise')}; it is a promise, await it first` },
+  { name: 'a promise', files: app(`export default Promise.resolve({ fetch() {} })`), args: ['app.ts'], code: 2, says: `${exporting('an instance of Promise')}; it is a promise, await it first, or make the app by a resource, service({ app: perApp(() => createApp()) })` },
   { name: 'a resource', files: app(`import { perApp } from 'steward'; export default perApp(() => 1)`), args: ['app.ts'], code: 2, says: /^Cannot serve "app\.ts": its default export is .+, which is no app; it is a resource, give service\(\{ app \}\) with it as the app$/ },
   { name: 'a server', files: app(`import http from 'node:http'; export default http.createServer()`), args: ['app.ts'], code: 2, says: `${exporting('an instance of Server')}; it is a server that listens already, has no listener, or is not one of node:http, give the (req, res) listener that it was made with` },
   { name: 'a throw at import', files: app(`throw new Error('no configuration')`), args: ['app.ts'], code: 1, says: 'Cannot load "app.ts": no configuration' },

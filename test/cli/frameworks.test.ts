@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { MAIN, modules, Program } from '../helpers/program.ts'
 import { RawClient } from '../helpers/raw-client.ts'
 import { Spawned } from '../helpers/spawned.ts'
 
@@ -18,6 +19,18 @@ describe('steward serve of an app that somebody has already', () => {
       assert.equal(await ended, 0)
       const hasHook = framework === 'fastify' || framework === 'nest'
       assert.equal(/closed by its hook/.test(serving.errors), hasHook)
+    })
+  }
+
+  for (const [name, text] of Object.entries({
+    'module.exports': 'module.exports = { fetch: () => new Response("hello") }',
+    'what a compiler makes of an export default':
+      'Object.defineProperty(exports, "__esModule", { value: true }); exports.other = 1; exports.default = { fetch: () => new Response("hello") }',
+  })) {
+    it(`serves CommonJS: ${name}`, async () => {
+      using folder = modules({ 'package.json': '{}', 'app.js': text })
+      using program = new Program([MAIN, 'serve', 'app.js', '--port', '0'], { cwd: folder.path })
+      assert.equal((await program.get('/')).body, 'hello')
     })
   }
 })

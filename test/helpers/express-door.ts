@@ -1,4 +1,10 @@
-import express5, { type ErrorRequestHandler, type Express, type Response as Res } from 'express'
+import express5, {
+  type ErrorRequestHandler,
+  type Express,
+  type Request as Req,
+  type RequestHandler,
+  type Response as Res,
+} from 'express'
 import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
@@ -26,6 +32,25 @@ export function expressDoor(name: string, express: typeof express5): Door {
           put(response, await handle(values, { text: () => text(request) })),
         )
         app.all(path, handler)
+      }
+      return quiet(app)
+    },
+  }
+}
+
+/** The same, whose handlers take them of the request. Express 4 does not catch what a promise is rejected with. */
+export function expressMiddlewareDoor(name: string, express: typeof express5): Door {
+  return {
+    name: `steward/express on ${name} as a middleware`,
+    app(routes) {
+      const app = express()
+      for (const [path, { wanted, handle }] of Object.entries(routes)) {
+        const deps = inject(wanted as {})
+        const answer = async (request: Req, response: Res): Promise<void> =>
+          put(response, await handle(deps.of(request), { text: () => text(request) }))
+        const caught: RequestHandler = (request, response, next) =>
+          void answer(request, response).catch(next)
+        app.all(path, deps, express === express5 ? answer : caught)
       }
       return quiet(app)
     },

@@ -10,7 +10,7 @@ import {
   StreamableFile,
   UseInterceptors,
 } from '@nestjs/common'
-import type { ArgumentsHost, INestApplication, NestInterceptor } from '@nestjs/common'
+import type { ArgumentsHost, INestApplication, NestInterceptor, Type } from '@nestjs/common'
 import { NestFactory } from '@nestjs/core'
 import { FastifyAdapter } from '@nestjs/platform-fastify'
 import { Readable } from 'node:stream'
@@ -42,19 +42,27 @@ export interface Outgoing {
   send(body: unknown): unknown
 }
 
-/** A Nest app of these methods, and of providers with lifecycle hooks. */
+/** What else an app has: providers with lifecycle hooks, which are objects or classes that Nest makes; controllers. */
+export interface Parts {
+  readonly providers?: readonly object[]
+  readonly controllers?: readonly Type[]
+}
+
+/** A Nest app of these methods, and of what else it has. */
 export async function nestApp(
   platform: string,
   methods: readonly Method[],
-  providers: readonly object[] = [],
+  { providers = [], controllers = [] }: Parts = {},
 ): Promise<INestApplication> {
   class Routes {}
   Controller()(Routes)
   methods.forEach((method, index) => decorate(Routes.prototype, `method${index}`, method))
   class App {}
-  const given = providers.map((useValue, index) => ({ provide: `provider ${index}`, useValue }))
-  Module({ controllers: [Routes], providers: given })(App)
-  const options = { logger: false, bodyParser: false } as const
+  const given = providers.map((one, index) =>
+    typeof one === 'function' ? (one as Type) : { provide: `provider ${index}`, useValue: one },
+  )
+  Module({ controllers: [Routes, ...controllers], providers: given })(App)
+  const options = { logger: false, bodyParser: false, abortOnError: false } as const
   const app =
     platform === 'Fastify'
       ? await NestFactory.create(App, fastifyAdapter(), options)
@@ -130,5 +138,7 @@ export function nestDoor(platform: string): Door {
 function put(response: Outgoing, { status = 200, headers = {}, body = '' }: Answer): unknown {
   response.status(status)
   for (const [name, value] of Object.entries(headers)) response.header(name, value)
-  return typeof body === 'string' ? body : new StreamableFile(Readable.from(body))
+  return typeof body === 'string'
+    ? body
+    : new StreamableFile(Readable.from(body, { objectMode: false }))
 }

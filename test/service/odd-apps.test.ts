@@ -1,13 +1,19 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import Router from '@koa/router'
+import express from 'express'
+import Fastify from 'fastify'
 import { Hono } from 'hono'
+import Koa from 'koa'
 import { inject as injectHono } from '../../src/adapters/hono.ts'
 import { inject as injectNode } from '../../src/adapters/node.ts'
 import {
   fake, isStewardError, open, perApp, perHandler, perRequest, serve, service, start, type Context, type NodeListener,
   type ServedApp, type ServiceEvent,
 } from '../../src/index.ts' // oxfmt-ignore
+import { expresses } from '../helpers/express-door.ts'
 import { Gate } from '../helpers/gate.ts'
+import { nestApp } from '../helpers/nest-door.ts'
 import { quietly } from '../helpers/services.ts'
 import { within } from '../helpers/within.ts'
 
@@ -40,6 +46,28 @@ async function ask(app: ServedApp): Promise<Answered> {
 
 const odd = (app: unknown): ServedApp => app as ServedApp
 
+/** What is no app, though it comes from a framework, and what to do about it. */
+const NO_APPS: Record<string, [make: () => unknown, says: RegExp]> = {
+  'a router of Koa': [() => new Router(), /it is a router, give an app that uses it$/],
+  'an app in an object': [() => ({ app: express() }), /there is an app in it, export that alone/],
+  'a Nest context': [
+    () => ({ enableShutdownHooks() {}, close() {}, get() {} }),
+    /a NestJS app that answers no HTTP requests, open it by a resource/,
+  ],
+}
+for (const [name, make] of Object.entries(expresses)) {
+  NO_APPS[`a router of ${name}`] = [make.Router, /it is a router, give an app that uses it$/]
+}
+
+describe('what comes from a framework and is no app', () => {
+  for (const [name, [make, says]] of Object.entries(NO_APPS)) {
+    it(`X1 is refused, and says what to give: ${name}`, () => {
+      const given = odd(make())
+      assert.throws(() => service({ app: given }), { code: 'ERR_APP_NOT_USABLE', message: says })
+    })
+  }
+})
+
 describe('a listener', () => {
   it('X2 is answered for with a 500 of its own reason when its status message cannot be sent', async () => {
     const app: NodeListener = (_request, response) => {
@@ -53,6 +81,10 @@ describe('a listener', () => {
   for (const [what, given] of [
     ['an app', () => new Hono()],
     ['a promise of an app', async () => new Hono()],
+    ['an app of Express', () => express()],
+    ['a promise of one of Fastify', async () => Fastify()],
+    ['an app of Koa', () => new Koa()],
+    ['a promise of one of Nest', () => nestApp('Express', [])],
     ['a Response', async () => new Response('x')],
   ] as const) {
     it(`X1 that gives ${what} in the place of answering is told what to export`, async () => {
