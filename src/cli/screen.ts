@@ -222,6 +222,14 @@ export class Screen {
     }
   }
 
+  /** Why its start failed, a worker has said itself. */
+  #gone(event: Extract<ServiceEvent, { type: 'worker.gone' }>): string[] {
+    if (event.cause === '') return []
+    if (!event.cause.startsWith('its start failed: '))
+      return [this.#ofWorker('bad', event, event.cause)]
+    return this.#role === 'around' ? [] : [this.#ofWorker('bad', event, 'its start failed')]
+  }
+
   #ofWorkers(event: ServiceEvent): string[] | undefined {
     switch (event.type) {
       case 'worker.ready': {
@@ -244,7 +252,7 @@ export class Screen {
         return [this.#ofWorker('bad', event, said), ...this.#frames(event.stack)]
       }
       case 'worker.gone':
-        return event.cause === '' ? [] : [this.#ofWorker('bad', event, event.cause)]
+        return this.#gone(event)
       case 'settling.ended':
         return event.clean
           ? []

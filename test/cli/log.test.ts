@@ -163,9 +163,10 @@ describe('Screen', () => {
       { type: 'worker.ready', ...worker, took: 400 },
       { type: 'worker.gone', ...worker, age: 1, code: null, signal: 'SIGKILL', cause: 'killed' },
       { type: 'worker.gone', ...worker, age: 1, code: 0, signal: null, cause: '' },
+      { type: 'worker.gone', ...worker, age: 1, code: 1, signal: null, cause: 'its start failed: no database' },
       { type: 'roll.failed', generation: 2, took: 1 },
       { type: 'supervisor.closed', clean: false, took: 1_000 },
-    )
+    ) // oxfmt-ignore
     assert.deepEqual(lines, [
       'steward app.ts, 2 workers',
       '',
@@ -174,10 +175,23 @@ describe('Screen', () => {
       '  http://127.0.0.1:1   ready in 400 ms, Ctrl-C stops it',
       '',
       '  ✗ worker 1                 killed  process 42',
+      '  ✗ worker 1                 its start failed  process 42',
       '  ✗ the new worker did not start: the others go on as they are',
       '',
       'stopped, not cleanly: all workers gone in 1.0 s',
     ])
+  })
+
+  it('leaves it to a single worker to say why its start failed', () => {
+    const kept = new Kept()
+    const { show } = new Screen('app.ts', kept as unknown as WriteStream, 'around')
+    const gone = { type: 'worker.gone', slot: 0, pid: 42, generation: 1, age: 1, code: 1, signal: null } as const // oxfmt-ignore
+    show({ ...gone, cause: 'its start failed: no database' })
+    show({ ...gone, cause: 'its start failed, exit code 7' })
+    assert.equal(
+      stripVTControlCharacters(kept.text),
+      '  ✗ worker 0                 its start failed, exit code 7  process 42\n',
+    )
   })
 
   it('V9 shows the innermost of the stack of a worker that hangs, or why there is none', () => {
