@@ -47,7 +47,7 @@ export class WorkerLink implements AsWorker {
   /** Was it the supervisor that asked it to stop? */
   #asked = false
   /** Stops the run that is still to come: the signal of a stop may find its start at an end. */
-  #stopRun: (run: ServiceRun) => void = () => {}
+  #stopRun: ((run: ServiceRun) => void) | undefined
   /** The last error that was told: why it stops, if it does. */
   #lastError: unknown
 
@@ -156,7 +156,7 @@ export class WorkerLink implements AsWorker {
     // One of them says it for all, and a single worker is the first
     const { errand, slot } = this.place
     if (errand === undefined && slot === 1 && run.app.graph.find(rooms)) tellOfRooms(run)
-    this.#stopRun(run)
+    this.#stopRun?.(run)
   }
 
   /** Tells why there is nothing to run. */
@@ -194,9 +194,11 @@ export class WorkerLink implements AsWorker {
 
   /** Until it has started there is nothing to drain: a signal of its own reaches every part of a start. */
   #stop(reason: string, manner: StopManner): void {
+    const isAsked = this.#stopRun !== undefined
     this.#stopRun = (run) => void run.stop(reason, manner)
     if (this.#run) this.#stopRun(this.#run)
-    else process.kill(process.pid, 'SIGTERM')
+    // A second one would force it
+    else if (!isAsked) process.kill(process.pid, 'SIGTERM')
   }
 
   #force(reason: string): void {

@@ -57,6 +57,8 @@ export class Drain {
   readonly #limits: DrainLimits
   readonly #patience: number
   readonly #since: number
+  /** The window of idle connections in milliseconds, and since when it has been as long as that. */
+  #idle: { window: number; since: number }
   readonly #over: PromiseWithResolvers<void> = Promise.withResolvers()
   readonly #releases: Release[] = []
   /** When the connections are looked at next, and how to take that back. */
@@ -75,6 +77,14 @@ export class Drain {
     this.#limits = options
     this.#patience = Math.min(options.headersTimeout || PATIENCE, PATIENCE)
     this.#since = traffic.world.now()
+    this.#idle = { window: options.idle, since: this.#since }
+  }
+
+  /** Gives idle connections no longer than so many milliseconds, from now on. */
+  shortenIdle(window: number): void {
+    if (window >= this.#idle.window) return
+    this.#idle = { window, since: this.#traffic.world.now() }
+    this.#lookAtAll()
   }
 
   /** Resolves when nothing is under way any more, or `cleanup` has come. */
@@ -134,7 +144,7 @@ export class Drain {
     const { connections, background, world } = this.#traffic
     const left = connections.size + background.size
     if (this.#state === 'emptying' && left === 0) this.#end()
-    else this.#lookAgain(world.now() + Math.min(this.#limits.idle, this.#patience))
+    else this.#lookAgain(world.now() + Math.min(this.#idle.window, this.#patience))
   }
 
   /** Parts with every connection whose time is up, and comes back for the others. */
@@ -169,14 +179,15 @@ export class Drain {
 
   /** When the time of a connection is up; never, while events will tell. */
   #dueOf(connection: Connection, phase: Phase): number {
-    const { t1, idle } = this.#limits
+    const { t1 } = this.#limits
     if (phase === 'busy' || phase === 'leaving') return Infinity
     if (this.#traffic.stage !== 'draining') return -Infinity
-    const [since, share] =
-      phase === 'idle'
-        ? [connection.quietSince, idle]
-        : [phase === 'fresh' ? connection.since : this.#receivingSince(connection), this.#patience]
-    return Math.min(t1.at, Math.max(this.#since, since) + share)
+    if (phase === 'idle') {
+      const { window, since } = this.#idle
+      return Math.min(t1.at, Math.max(since, connection.quietSince) + window)
+    }
+    const since = phase === 'fresh' ? connection.since : this.#receivingSince(connection)
+    return Math.min(t1.at, Math.max(this.#since, since) + this.#patience)
   }
 
   #receivingSince(connection: Connection): number {

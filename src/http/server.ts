@@ -89,6 +89,7 @@ export class HttpServer {
   readonly #backlog: number
   /** Ends what is looked at now and then while it listens. */
   readonly #watches: Release[] = []
+  #draining: Drain | undefined = undefined
   #drained: Promise<void> | undefined = undefined
 
   constructor(options: HttpServerOptions) {
@@ -195,6 +196,11 @@ export class HttpServer {
     return (this.#drained ??= this.#drain(limits))
   }
 
+  /** In a drain: gives idle connections no longer than so many milliseconds from now on to send a last request. */
+  shortenIdle(window: number): void {
+    this.#draining?.shortenIdle(window)
+  }
+
   /** What is under way right now: requests, handlers, background work; while it stops, connections too. */
   waiting(): Waiting[] {
     return this.#traffic.waiting()
@@ -218,7 +224,8 @@ export class HttpServer {
   async #drain(limits: DrainLimits): Promise<void> {
     this.stopping()
     const { headersTimeout } = this.server
-    await new Drain(this.#traffic, this.#listener, { ...limits, headersTimeout }).run()
+    this.#draining = new Drain(this.#traffic, this.#listener, { ...limits, headersTimeout })
+    await this.#draining.run()
     for (const release of this.#watches) release()
     this.#listener.end()
   }

@@ -16,7 +16,7 @@ import type { Running, ServiceState } from './running.ts'
 import type { RunSettings, StopManner } from './settings.ts'
 import type { ServiceDefinition } from './service.ts'
 import {
-  divide, goodbyeOf, isStopped, NO_TIME, reserveOf, runAll, stopInStages, stoppingError, tellWaiting,
+  divide, goodbyeOf, IDLE_WINDOW, isStopped, NO_TIME, reserveOf, runAll, stopInStages, stoppingError, tellWaiting,
 } from './stages.ts' // oxfmt-ignore
 import type { StopReport, Traffic } from './stages.ts'
 import { settleRest } from './settling.ts'
@@ -58,6 +58,8 @@ export class ServiceRun implements Running {
   #undoing: Deadline | undefined
   #state: ServiceState = 'starting'
   #manner: StopManner = {}
+  /** No longer than this has an idle connection, in milliseconds, since a second stop had a shorter window. */
+  #idleAtMost = Infinity
   #answering: Answering | undefined
   #http: HttpServer | undefined
   #hooks: StartHooks | undefined
@@ -184,6 +186,7 @@ export class ServiceRun implements Running {
   }
 
   stop(reason = 'stop', manner: StopManner = {}): Promise<StopReport> {
+    if (this.#stop) this.#http?.shortenIdle((this.#idleAtMost = manner.idle ?? IDLE_WINDOW))
     return (this.#stop ??= this.#stopNow(reason, manner))
   }
 
@@ -265,8 +268,7 @@ export class ServiceRun implements Running {
 
   /** A start that failed, or was stopped: what was done is undone in reverse. Gives the error to throw. */
   async #undoStart(error: unknown): Promise<unknown> {
-    const { emit } = this.#events
-    const world = this.#world
+    const [{ emit }, world] = [this.#events, this.#world]
     const began = world.now()
     const limit = this.#undoLimit()
     this.#state = 'closing'
@@ -322,8 +324,7 @@ export class ServiceRun implements Running {
   async #stopInStages(): Promise<StopReport> {
     const { gracefulTimeout: grace, drainQuiet } = this.#settings
     const { idle, drain, drainDelay = this.#settings.drainDelay } = this.#manner
-    const { emit } = this.#events
-    const world = this.#world
+    const [{ emit }, world] = [this.#events, this.#world]
     const budget = divide(
       { grace, drainDelay, drainQuiet, idle, drain },
       { world, force: this.#force.signal },
@@ -366,7 +367,8 @@ export class ServiceRun implements Running {
       drain: async (limits) => {
         const work = drainWork(this.#workshop(), limits.cleanup)
         const { othersAccept } = { ...this.#settings, ...this.#manner }
-        const http = this.#http?.drain({ ...limits, othersAccept })
+        const idle = Math.min(limits.idle, this.#idleAtMost)
+        const http = this.#http?.drain({ ...limits, idle, othersAccept })
         await Promise.all([http, this.#fetches.drain(limits), work])
         this.#failures.push(...(await work))
       },

@@ -33,7 +33,7 @@ export interface Budget extends DrainLimits {
 }
 
 /** How long an idle connection may still send one last request when the whole service stops. */
-const IDLE_WINDOW = 1_000
+export const IDLE_WINDOW = 1_000
 
 /** What a budget is made of, in milliseconds. */
 export interface Dividing {

@@ -380,8 +380,8 @@ export class Supervisor implements WorkerListener {
   }
 
   #stop(worker: Worker, kind: StopKind, reason: string): void {
-    if (worker.state === 'stopping' || worker.state === 'gone') return
-    this.#options.emit({ type: 'worker.stopping', ...named(worker), reason })
+    const isAsked = worker.state === 'stopping' || worker.state === 'gone'
+    if (!isAsked) this.#options.emit({ type: 'worker.stopping', ...named(worker), reason })
     worker.stop(kind, reason)
   }
 }

@@ -178,11 +178,12 @@ export class Worker {
     this.#limitStart(this.#limits.boot)
   }
 
-  /** Asks it to stop; it is killed when that takes longer than its grace. Once. */
+  /** Asks it to stop; it is killed when that takes longer than its grace. Once; one that leaves still hears of the stop of the whole. */
   stop(kind: StopKind, reason: string): void {
-    if (this.#state === 'stopping' || this.#state === 'gone') return
+    const isLeaving = this.#state === 'stopping'
+    if (this.#state === 'gone' || (isLeaving && kind !== 'stop')) return
     this.#child.send({ t: 'stop', kind, reason })
-    this.#stopping()
+    if (!isLeaving) this.#stopping()
   }
 
   /** Cuts what is under way: what closes then has the close reserve. */

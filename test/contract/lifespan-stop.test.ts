@@ -17,6 +17,28 @@ import { Told } from '../helpers/told.ts'
 import { stewardErrorOf, Trace } from '../helpers/traced.ts'
 
 describe('a stop', () => {
+  it('H5 asked for again, with a shorter window for idle connections, has that one, before the drain as well', async () => {
+    const telling = new Gate()
+    const told = new Gate()
+    const onShutdown = async (): Promise<void> => {
+      telling.open()
+      await told.opened
+    }
+    const running = await serve(service({ app: hello, onShutdown }), quietly)
+    using client = await RawClient.connect(portOf(running))
+    await client.request('GET /').response()
+    const { stop } = running as unknown as { stop(why: string, manner: object): Promise<void> }
+    const leaving = stop.call(running, 'roll', { idle: 60_000 })
+    await telling.opened
+    const began = performance.now()
+    const stopped = running.stop('stop')
+    told.open()
+    await client.fin()
+    await Promise.all([leaving, stopped])
+    const took = performance.now() - began
+    assert.ok(took < 5_000, `${took} ms`)
+  })
+
   it('L5 runs onShutdown while every connection is open', async () => {
     const trace = new Trace()
     const handling = new Gate()

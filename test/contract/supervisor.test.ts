@@ -133,6 +133,20 @@ describe('a rolling restart', together, () => {
     assert.deepEqual(await program.exit(), clean)
   })
 
+  it('H5 with a stop behind it keeps nobody who is idle for longer than the stop does', async () => {
+    using program = await Supervised.ready(1)
+    using client = await program.connect()
+    await client.request('GET /').response()
+    await program.roll(1)
+    await program.event('service.draining')
+    program.signal('SIGTERM')
+    const stopping = await program.event('supervisor.stopping')
+    await client.fin()
+    assert.deepEqual(await program.exit(), clean)
+    const took = between(stopping, await program.event('supervisor.closed'))
+    assert.ok(took < 8_000, `${took} ms, of a keep-alive of 75 s and a grace of 25 s`)
+  })
+
   it('V14 is ended by a stop in the middle of it', async () => {
     using program = await Supervised.ready(2)
     program.signal('SIGHUP')

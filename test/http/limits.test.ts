@@ -139,6 +139,33 @@ describeEach('limits', ({ serving, connect, isSecure }) => {
     await client.fin()
   })
 
+  it('H5 shortens the window of those that are idle in a drain, and of those that become idle later', async () => {
+    const gate = new Gate()
+    await using serves = await serving(async (request, response) => {
+      response.flushHeaders()
+      if (request.url === '/stream') await gate.opened
+      response.end('whole')
+    })
+    using idle = await connect(serves.port)
+    await idle.request('GET /').response()
+    using busy = await connect(serves.port)
+    busy.request('GET /stream')
+    await busy.sees('\r\n\r\n')
+    const drained = serves.drain({ idle: 30_000 })
+    await serves.event('listener.closed')
+    serves.server.shortenIdle(300)
+    // Longer windows than there are change nothing
+    serves.server.shortenIdle(20_000)
+    const shortened = performance.now()
+    await idle.fin()
+    const took = performance.now() - shortened
+    assert.ok(took > 250, `after ${took} ms`)
+    gate.open()
+    await busy.response()
+    assert.equal((await busy.request('GET /').response()).headers.connection, 'close')
+    assert.ok((await drained) < 5_000)
+  })
+
   it('H2 keeps no idle connection when its time is 0, and says so', async () => {
     await using serves = await serving(answer, limits({ keepAlive: 0 }))
     using client = await connect(serves.port)

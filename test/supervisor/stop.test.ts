@@ -66,6 +66,18 @@ describe('the stop', () => {
     assert.deepEqual([sentWhenReleased, child!.sent.length], [0, 1])
   })
 
+  it('H5 is told to those, too, that leave for newer ones', () => {
+    const system = FakeSystem.running(1)
+    system.supervisor.restart('SIGHUP')
+    system.last.ready()
+    system.supervisor.stop('SIGTERM')
+    assert.deepEqual(
+      system.child(0).sent.map((message) => ('kind' in message ? message.kind : message.t)),
+      ['roll', 'stop'],
+    )
+    assert.equal(system.names('worker.stopping').length, 2)
+  })
+
   it('P2 is not clean when a worker was not', async () => {
     const system = FakeSystem.running(2)
     system.supervisor.stop('SIGTERM')
