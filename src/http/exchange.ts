@@ -191,6 +191,11 @@ export class Exchange {
     this.connection.traffic.emit({ type: 'request.failed', method, url: this.path, path, error })
   }
 
+  /** Has a failure of it been told? */
+  get hasTold(): boolean {
+    return this.#told !== undefined
+  }
+
   /** What came of it so far. */
   get ended(): Ended {
     const ended: Ended = { failed: this.#failure !== undefined }

@@ -19,10 +19,19 @@ export function refusalOf({ transport }: Visit, handshake: Handshake): Refusal |
   if (transport instanceof Exchange && isOffered(transport)) {
     return handshake.refusal(transport.request)
   }
+  const why = 'this path speaks WebSocket, over HTTP/1.1'
+  return { status: 426, why, headers: upgradeOf(transport) }
+}
+
+/** What a 426 has to say (RFC 9110 §15.5.22). */
+function upgradeOf(transport: Visit['transport']): Record<string, string> {
+  if (!(transport instanceof Exchange)) return { Upgrade: 'websocket' }
+  const { connection, response } = transport
   // HTTP/2 has no such headers (RFC 9113 §8.2.2)
-  const isHttp2 = transport instanceof Exchange && transport.connection.session !== undefined
-  const headers = isHttp2 ? {} : { Upgrade: 'websocket', Connection: 'Upgrade' }
-  return { status: 426, why: 'this path speaks WebSocket, over HTTP/1.1', headers }
+  if (connection.session) return {}
+  // Where the app names a connection option, Node leaves out that it closes
+  const Connection = response.shouldKeepAlive ? 'Upgrade' : 'Upgrade, close'
+  return { Upgrade: 'websocket', Connection }
 }
 
 /** The WebSocket of a request that nothing stands in the way of. Its handshake is performed at its first use, or by `accept`. */
