@@ -2,6 +2,7 @@ import type { Socket as NetSocket } from 'node:net'
 import { StewardError } from '../base/errors.ts'
 import type { World } from '../base/world.ts'
 import { Exchange } from '../http/exchange.ts'
+import { takenOf } from '../http/internals.ts'
 import { becomes, forgetHttp, isOffered, takeUpgrade } from '../http/upgrade.ts'
 import { run, stopping } from '../scope/builtin.ts'
 import type { Plan } from '../scope/graph.ts'
@@ -149,6 +150,10 @@ class VisitLine implements Line {
   get farewell(): Closed | undefined {
     const { stage, goodbye } = this.#exchange.connection.traffic
     return stage === 'serving' ? undefined : goodbye
+  }
+
+  get taken(): number {
+    return takenOf(this.#exchange.connection.raw)
   }
 
   accept(): Ws | undefined {
