@@ -130,7 +130,7 @@ function endHttp(this: ServerResponse): void {
 /** Where nobody has said why: the path may be none of a WebSocket, or a middleware has answered. What a stop has answered is told as that. */
 function tellAnswered({ req, statusCode }: ServerResponse): void {
   const exchange = exchangeOf(req)
-  if (!exchange || exchange.hasTold || exchange.refused || exchange.turnedAway) return
+  if (!exchange || exchange.told || exchange.refused || exchange.turnedAway) return
   exchange.tellFailed(
     new NoWebSocket(statusCode, `the request for it was answered with ${statusCode}`),
   )
