@@ -33,6 +33,7 @@ export type ErrorCode =
   | 'ERR_NOT_INJECTED'
   | 'ERR_NOT_RUNNING'
   | 'ERR_NO_SERVICE'
+  | 'ERR_NO_WEBSOCKET'
   | 'ERR_NO_YIELD'
   | 'ERR_OPEN'
   | 'ERR_OPEN_ABORTED'

@@ -68,8 +68,8 @@ export class Exchange {
   #controller: AbortController | undefined = undefined
   /** What runs when it is over, last first; emptied while they run. */
   #closers: WhenOver[] | undefined = undefined
-  /** The last error that was told. */
-  #told: { error: unknown } | undefined = undefined
+  /** The last error that was told of it; set by `tellFailed`. */
+  told: { error: unknown } | undefined = undefined
 
   constructor(request: IncomingMessage, response: ServerResponse, connection: Connection) {
     this.request = request
@@ -184,9 +184,9 @@ export class Exchange {
    * error only says that its client has gone or its grace is spent. `path` leads to what failed.
    */
   tellFailed(error: unknown, path: readonly string[] = []): void {
-    if (this.#told && this.#told.error === error) return
+    if (this.told && this.told.error === error) return
     if (this.isInterruption(error)) return
-    this.#told = { error }
+    this.told = { error }
     const method = this.request.method ?? ''
     this.connection.traffic.emit({ type: 'request.failed', method, url: this.path, path, error })
   }

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Release } from '../base/world.ts'
 import type { Connection, Speaker } from './connections.ts'
 import type { Goodbye } from './goodbyes.ts'
+import { takenOf } from './internals.ts'
 import { linger } from './linger.ts'
 
 /** How long a client may take to return the Close frame, in milliseconds, or to take something of what stands before that. */
@@ -45,12 +46,8 @@ class ForeignSpeaker implements Speaker {
   }
 
   get isWriting(): boolean {
-    return this.#unsent > this.#connection.socket.writableLength
-  }
-
-  get #unsent(): number {
     const { socket } = this.#connection
-    return wsOn(socket)?.bufferedAmount ?? socket.writableLength
+    return (wsOn(socket)?.bufferedAmount ?? 0) > socket.writableLength
   }
 
   goodbye({ code, reason }: Goodbye): void {
@@ -71,9 +68,10 @@ class ForeignSpeaker implements Speaker {
   }
 
   #expectClose(): void {
-    const unsent = this.#unsent
-    this.#release = this.#connection.traffic.world.timer(PATIENCE, () => {
-      if (this.#unsent < unsent) this.#expectClose()
+    const { raw, traffic } = this.#connection
+    const taken = takenOf(raw)
+    this.#release = traffic.world.timer(PATIENCE, () => {
+      if (takenOf(raw) > taken) this.#expectClose()
       else this.#lose()
     })
   }

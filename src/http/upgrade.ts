@@ -1,9 +1,21 @@
 import { ServerResponse, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import { StewardError } from '../base/errors.ts'
 import { connectionOf, type Connection, type Speaker } from './connections.ts'
-import { Exchange } from './exchange.ts'
+import { Exchange, exchangeOf } from './exchange.ts'
 import { linger } from './linger.ts'
 import { detach } from './refuse.ts'
+
+/** A request for a WebSocket does not become one: `code` is `ERR_NO_WEBSOCKET`. Told as `request.failed`. */
+export class NoWebSocket extends StewardError {
+  /** What it is answered with, or 400 when that is no error: the client has asked in vain. */
+  readonly status: number
+
+  constructor(status: number, why: string) {
+    super('ERR_NO_WEBSOCKET', `Cannot open a WebSocket: ${why}`)
+    this.status = status < 400 ? 400 : status
+  }
+}
 
 /** What came behind the head of a request for another protocol: kept until somebody takes the connection, or answers. */
 const HEADS = new WeakMap<Exchange, Buffer>()
@@ -111,7 +123,17 @@ function endHttp(this: ServerResponse): void {
   this.detachSocket(socket)
   const connection = connectionOf(socket)
   if (connection) linger(connection)
+  tellAnswered(this)
   process.nextTick(() => this.emit('close'))
+}
+
+/** Where nobody has said why: the path may be none of a WebSocket, or a middleware has answered. What a stop has answered is told as that. */
+function tellAnswered({ req, statusCode }: ServerResponse): void {
+  const exchange = exchangeOf(req)
+  if (!exchange || exchange.told || exchange.refused || exchange.turnedAway) return
+  exchange.tellFailed(
+    new NoWebSocket(statusCode, `the request for it was answered with ${statusCode}`),
+  )
 }
 
 /** The protocol has ended: so has what asked for it. */

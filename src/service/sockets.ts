@@ -2,6 +2,7 @@ import type { Socket as NetSocket } from 'node:net'
 import { StewardError } from '../base/errors.ts'
 import type { World } from '../base/world.ts'
 import { Exchange } from '../http/exchange.ts'
+import { takenOf } from '../http/internals.ts'
 import { becomes, forgetHttp, isOffered, takeUpgrade } from '../http/upgrade.ts'
 import { run, stopping } from '../scope/builtin.ts'
 import type { Plan } from '../scope/graph.ts'
@@ -19,10 +20,19 @@ export function refusalOf({ transport }: Visit, handshake: Handshake): Refusal |
   if (transport instanceof Exchange && isOffered(transport)) {
     return handshake.refusal(transport.request)
   }
+  const why = 'this path speaks WebSocket, over HTTP/1.1'
+  return { status: 426, why, headers: upgradeOf(transport) }
+}
+
+/** What a 426 has to say (RFC 9110 §15.5.22). */
+function upgradeOf(transport: Visit['transport']): Record<string, string> {
+  if (!(transport instanceof Exchange)) return { Upgrade: 'websocket' }
+  const { connection, response } = transport
   // HTTP/2 has no such headers (RFC 9113 §8.2.2)
-  const isHttp2 = transport instanceof Exchange && transport.connection.session !== undefined
-  const headers = isHttp2 ? {} : { Upgrade: 'websocket', Connection: 'Upgrade' }
-  return { status: 426, why: 'this path speaks WebSocket, over HTTP/1.1', headers }
+  if (connection.session) return {}
+  // Where the app names a connection option, Node leaves out that it closes
+  const Connection = response.shouldKeepAlive ? 'Upgrade' : 'Upgrade, close'
+  return { Upgrade: 'websocket', Connection }
 }
 
 /** The WebSocket of a request that nothing stands in the way of. Its handshake is performed at its first use, or by `accept`. */
@@ -140,6 +150,10 @@ class VisitLine implements Line {
   get farewell(): Closed | undefined {
     const { stage, goodbye } = this.#exchange.connection.traffic
     return stage === 'serving' ? undefined : goodbye
+  }
+
+  get taken(): number {
+    return takenOf(this.#exchange.connection.raw)
   }
 
   accept(): Ws | undefined {

@@ -87,7 +87,10 @@ export class Handshake {
       return { status: 400, why: 'its Sec-WebSocket-Key is missing or malformed' }
     }
     if (!this.#mayCome(headers)) {
-      return { status: 403, why: `its origin ${JSON.stringify(headers.origin)} is not allowed` }
+      return {
+        status: 403,
+        why: `its origin ${JSON.stringify(shown(headers.origin))} is not allowed`,
+      }
     }
     return this.#refusedProtocol(headers['sec-websocket-protocol'])
   }
@@ -125,12 +128,17 @@ export class Handshake {
       offered.every((one) => TOKEN.test(one)) && new Set(offered).size === offered.length
     if (!isList) return { status: 400, why: 'its Sec-WebSocket-Protocol is malformed' }
     if (!this.#protocols || this.#choose(new Set(offered)) !== undefined) return undefined
-    return { status: 400, why: `none of its subprotocols is spoken here: ${header}` }
+    return { status: 400, why: `none of its subprotocols is spoken here: ${shown(header)}` }
   }
 
   #choose(offered: ReadonlySet<string>): string | undefined {
     return this.#protocols?.find((one) => offered.has(one))
   }
+}
+
+/** As much of a header as a line of the log is to hold. */
+function shown(header = ''): string {
+  return header.slice(0, 100)
 }
 
 const TOKEN = /^[!#$%&'*+\-.0-9A-Z^_`|a-z~]+$/

@@ -63,6 +63,8 @@ export interface Line {
   readonly stopping: AbortSignal
   /** What is said at the end while the service stops; `undefined` while it does not. */
   readonly farewell: Closed | undefined
+  /** How much the kernel has taken of what was sent, in bytes. */
+  readonly taken: number
   /** Performs the handshake. `undefined` when the client has gone meanwhile. */
   accept(): Ws | undefined
   /** The handshake is over: from now on the socket may hear that the service stops. */
@@ -73,7 +75,7 @@ export interface Line {
   parted(what: 'told' | 'lost'): void
 }
 
-/** How long a client may take to return our Close frame, in milliseconds, or to take something of what stands before that. */
+/** How long a client may take to return our Close frame, in milliseconds, or to take something of what stands before that: `ws` allows 30 s in all. */
 const PATIENCE = 5_000
 
 /** The same when the grace is spent: its handler is to hear of the end while it may still clean up. */
@@ -283,8 +285,8 @@ export class ServerSocket implements Socket {
     if (!ws || this.#state !== 'open') return
     this.#wasTold = isGoodbye
     if (isGoodbye) this.line.parted('told')
-    this.#await()
     ws.close(code, reason)
+    this.#await()
   }
 
   /** Waits for the client's Close, which may stand behind what nobody reads. */
@@ -297,9 +299,9 @@ export class ServerSocket implements Socket {
 
   /** The Close frame stands behind what was sent before: who still takes of that has its time afterwards. */
   #expectClose(patience: number): void {
-    const unsent = this.buffered
+    const { taken } = this.line
     this.#wait(patience, () => {
-      if (this.buffered < unsent) this.#expectClose(patience)
+      if (this.line.taken > taken) this.#expectClose(patience)
       else this.#lose()
     })
   }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import type { Socket as NetSocket } from 'node:net'
 import { describe, it } from 'node:test'
 import { Hono } from 'hono'
 import { websocket, type Socket } from '../../src/adapters/hono.ts'
@@ -7,6 +8,7 @@ import { stopping } from '../../src/index.ts'
 import { perApp, perRequest } from '../../src/scope/resource.ts'
 import { fastWorld } from '../helpers/fast-world.ts'
 import { Gate } from '../helpers/gate.ts'
+import { pause } from '../helpers/pause.ts'
 import { RawClient } from '../helpers/raw-client.ts'
 import { echo, served } from '../helpers/sockets.ts'
 import { turns, within } from '../helpers/within.ts'
@@ -145,6 +147,44 @@ describe('the goodbye', () => {
     assert.deepEqual([clean, counted.sockets], [true, { told: 1, lost: 1 }])
     assert.ok(took.draining < 5_000, `drained in ${took.draining} ms`)
     await silent.fin()
+  })
+
+  it('W3 bounds and names a client that takes nothing any more, in the middle of a large message to it', async () => {
+    const { app, stuck, settled } = feed()
+    const at = await served(app, { gracefulTimeout: '25s' }, { world: fastWorld(10) })
+    using gone = await RawClient.connect(at.port, { holdOpen: true, paused: true })
+    gone.send(HANDSHAKE('/feed?token=1234'))
+    await stuck.opened
+    const { clean, served: counted, took } = await at.running.stop()
+    assert.deepEqual([clean, counted.sockets], [true, { told: 1, lost: 1 }])
+    assert.ok(took.draining >= 5_000 && took.draining < 19_000, `drained in ${took.draining} ms`)
+    assert.equal((await at.told.event('socket.lost')).url, '/feed')
+    assert.deepEqual(await settled.opened, { code: 1006, reason: '' })
+  })
+
+  it('W2 W3 lets a client have the whole of a large message that it takes slowly, and its Close frame', async () => {
+    const { app, stuck } = feed()
+    const at = await served(app, { gracefulTimeout: '60s' }, { world: fastWorld(10) })
+    using client = await WsClient.connect(at.port, '/feed')
+    const { _socket: wire } = client.ws as unknown as { _socket: NetSocket }
+    client.ws.pause()
+    await stuck.opened
+    const stopped = at.running.stop()
+    await at.told.event('goodbye.started')
+    // What takes 5 s by rule takes 500 ms
+    for (let step = 0; step < 4; step++) {
+      const before = wire.bytesRead
+      client.ws.resume()
+      while (wire.bytesRead < before + 1_000_000) await turns(1)
+      client.ws.pause()
+      await pause(250)
+    }
+    client.ws.resume()
+    assert.equal((await client.end).code, 1001)
+    assert.equal((client.messages[0] as Buffer).length, LARGE)
+    const { clean, served: counted, took } = await stopped
+    assert.deepEqual([clean, counted.sockets], [true, { told: 1, lost: 0 }])
+    assert.ok(took.draining > 8_000, `drained in ${took.draining} ms`)
   })
 
   it('W3 names and counts as cut a handler that does not come to its end', async () => {
@@ -309,6 +349,28 @@ describe('the goodbye', () => {
     assert.equal(await alive.next(), 'still here')
   })
 })
+
+/** More than the kernel takes for a client that does not read. */
+const LARGE = 24_000_000
+
+/** A route that sends a large message; told when it does not all fit, and when the handler has heard of the end. */
+function feed() {
+  const [stuck, settled] = [new Gate(), new Gate<unknown>()]
+  const app = new Hono().get(
+    '/feed',
+    websocket({}, async (socket) => {
+      void socket.send(new Uint8Array(LARGE))
+      for (let left = 0; left !== socket.buffered;) {
+        left = socket.buffered
+        await turns(20)
+      }
+      if (socket.buffered > 0) stuck.open()
+      for await (const _ of socket);
+      settled.open(socket.closed)
+    }),
+  )
+  return { app, stuck, settled }
+}
 
 const HANDSHAKE = (path: string): string =>
   `GET ${path} HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`

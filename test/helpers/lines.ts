@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { WebSocketServer } from 'ws'
 import { realWorld, type World } from '../../src/base/world.ts'
+import { takenOf } from '../../src/http/internals.ts'
 import { Pulse } from '../../src/websocket/pulse.ts'
 import { ServerSocket } from '../../src/websocket/socket.ts'
 import { WsClient } from './ws-client.ts'
@@ -35,6 +36,9 @@ export async function pairs(
         signal: controller.signal,
         stopping: controller.signal,
         farewell: undefined,
+        get taken() {
+          return takenOf(request.socket)
+        },
         accept: () => ws,
         accepted() {},
         faulty() {},

@@ -2,6 +2,7 @@ import type { Context, MiddlewareHandler } from 'hono'
 import type { StatusCode } from 'hono/utils/http-status'
 import type { TypedResponse } from 'hono/types'
 import { describe, StewardError } from '../../base/errors.ts'
+import { NoWebSocket } from '../../http/upgrade.ts'
 import type { Plan } from '../../scope/graph.ts'
 import { requestKind } from '../../scope/kind.ts'
 import { input } from '../../scope/builtin.ts'
@@ -241,9 +242,11 @@ function notServed(c: Context): Refusal {
   }
 }
 
-/** What is said to a request that does not become a WebSocket. */
+/** What is said to a request that does not become a WebSocket, and told of it. */
 function refused(c: Context, { status, why, headers }: Refusal): Response {
-  return c.text(`Cannot open a WebSocket: ${why}`, status as 400, { ...headers })
+  const error = new NoWebSocket(status, why)
+  visitOf(c)?.transport.tellFailed(error)
+  return c.text(error.message, status as 400, { ...headers })
 }
 
 function badOption(message: string): StewardError {
