@@ -277,7 +277,7 @@ function callFollowed(visit: Visit, call: () => unknown): unknown {
 }
 
 /** What a reply does otherwise while its answer is kept. */
-const OWN = ['send', 'sent', 'then']
+const OWN = ['send', 'sent', 'hijack', 'then']
 
 /**
  * What a handler answers, by returning it or by `reply.send`. While it is kept, neither reaches Fastify: its hooks would
@@ -291,6 +291,8 @@ class Answer implements Kept {
   #late: { readonly payload: unknown } | undefined
   #headers: object = {}
   #isReturned = false
+  /** The handler writes by itself: Fastify hears of it with the release, or it would answer for no failure. */
+  #isHijacked = false
 
   constructor(reply: FastifyReply, plan: Plan) {
     this.#reply = reply
@@ -304,7 +306,10 @@ class Answer implements Kept {
     this.#held = holdResponse(reply.raw, streams)
     const own: Record<string, PropertyDescriptor> = {
       send: { value: (payload: unknown) => this.#send(payload) },
-      sent: { get: () => this.#sent !== undefined || reply.raw.writableEnded },
+      sent: {
+        get: () => this.#sent !== undefined || this.#isHijacked || reply.raw.writableEnded,
+      },
+      hijack: { value: () => ((this.#isHijacked = true), reply) },
       // It is a promise of its own end, too, which its handler would wait for
       ['then' as string]: { value: undefined },
     }
@@ -332,6 +337,7 @@ class Answer implements Kept {
 
   release(): void {
     this.#letGo()
+    if (this.#isHijacked) this.#reply.hijack()
     this.#held?.release()
     if (this.#late) this.#reply.send(this.#late.payload)
   }

@@ -8,7 +8,7 @@ import type { Answer, Asked, Door, Route } from './door.ts'
 export const fastifyDoor: Door = {
   name: 'steward/fastify',
   app: (routes) =>
-    withRoutes(routes, (app, url, { wanted, handle }) => {
+    withFastifyRoutes(routes, (app, url, { wanted, handle }) => {
       const handler = inject(wanted as {}, async (request, reply, values) =>
         put(reply, await handle(values, asked(request))),
       )
@@ -20,7 +20,7 @@ export const fastifyDoor: Door = {
 export const fastifyHookDoor: Door = {
   name: 'steward/fastify as a preHandler',
   app: (routes) =>
-    withRoutes(routes, (app, url, { wanted, handle }) => {
+    withFastifyRoutes(routes, (app, url, { wanted, handle }) => {
       const deps = inject(wanted as {})
       app.all(url, { preHandler: deps }, async (request, reply) =>
         put(reply, await handle(deps.of(request), asked(request))),
@@ -28,9 +28,12 @@ export const fastifyHookDoor: Door = {
     }),
 }
 
-type Add = (app: FastifyInstance, url: string, route: Route) => void
+type AddFastifyRoute = (app: FastifyInstance, url: string, route: Route) => void
 
-function withRoutes(routes: Readonly<Record<string, Route>>, add: Add): FastifyInstance {
+export function withFastifyRoutes(
+  routes: Readonly<Record<string, Route>>,
+  add: AddFastifyRoute,
+): FastifyInstance {
   const app = Fastify({ exposeHeadRoutes: false })
   app.setErrorHandler((error, _request, reply) => {
     const answers = error instanceof Error && 'getResponse' in error

@@ -10,7 +10,7 @@ import type { Answer, Door, Route } from './door.ts'
 export const koaDoor: Door = {
   name: 'steward/koa',
   app: (routes) =>
-    withRoutes(routes, (router, path, { wanted, handle }) => {
+    withKoaRoutes(routes, (router, path, { wanted, handle }) => {
       const handler = inject(wanted as {}, async (ctx: ParameterizedContext, values) =>
         put(ctx, await handle(values, { text: () => text(ctx.req) })),
       )
@@ -22,7 +22,7 @@ export const koaDoor: Door = {
 export const koaMiddlewareDoor: Door = {
   name: 'steward/koa as a middleware',
   app: (routes) =>
-    withRoutes(routes, (router, path, { wanted, handle }) => {
+    withKoaRoutes(routes, (router, path, { wanted, handle }) => {
       const deps = inject(wanted as {})
       router.all(path, deps, async (ctx) =>
         put(ctx, await handle(deps.of(ctx), { text: () => text(ctx.req) })),
@@ -32,7 +32,7 @@ export const koaMiddlewareDoor: Door = {
 
 type Add = (router: Router, path: string, route: Route) => void
 
-function withRoutes(routes: Readonly<Record<string, Route>>, add: Add): ServedApp {
+export function withKoaRoutes(routes: Readonly<Record<string, Route>>, add: Add): ServedApp {
   const router = new Router()
   for (const [path, route] of Object.entries(routes)) add(router, path, route)
   return quiet().use(router.routes())

@@ -13,6 +13,7 @@ import {
 import type { ArgumentsHost, INestApplication, NestInterceptor, Type } from '@nestjs/common'
 import { NestFactory } from '@nestjs/core'
 import { FastifyAdapter } from '@nestjs/platform-fastify'
+import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { inject } from '../../src/adapters/nest.ts'
@@ -98,7 +99,9 @@ interface Answerable {
 
 class Filter {
   async catch(error: unknown, host: ArgumentsHost): Promise<void> {
-    const response = host.switchToHttp().getResponse<Outgoing>()
+    const response = host.switchToHttp().getResponse<Outgoing & { raw?: ServerResponse }>()
+    const raw = response.raw ?? (response as unknown as ServerResponse)
+    if (raw.headersSent) return void raw.destroy()
     const { getResponse, getStatus } = (error ?? {}) as Answerable
     const given = getResponse?.call(error)
     if (!(given instanceof Response)) {

@@ -28,7 +28,8 @@ export const nodeDoor: Door = {
   },
 }
 
-async function write(
+/** Answers by writing to Node's response. */
+export async function write(
   response: ServerResponse,
   { status = 200, headers = {}, body = '' }: Answer,
 ): Promise<void> {

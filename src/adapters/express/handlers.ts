@@ -2,17 +2,23 @@ import { tracingChannel } from 'node:diagnostics_channel'
 import type { Request } from 'express'
 import type { Visit } from '../../service/visit.ts'
 
-/** What Express tells of each call of a middleware or handler, the same object from its start to its end. */
-interface Call {
-  readonly req: Request
-  readonly handler: unknown
-  error?: unknown
+// Properties and not WeakMaps: a collector looks through those again and again when every request is in them
+const FOLLOWED = Symbol('steward.followed')
+const OUT = Symbol('steward.out')
+
+/** A request that a middleware of ours is before has its visit. */
+interface Followed {
+  [FOLLOWED]?: Visit
 }
 
-/** Requests that a middleware of ours is before. */
-const followed = new WeakMap<Request, Visit>()
-/** Calls of handlers that are out. */
-const out = new WeakMap<Call, Visit>()
+/** What Express tells of each call of a middleware or handler, the same object from its start to its end. */
+interface Call {
+  readonly req: Request & Followed
+  readonly handler: unknown
+  error?: unknown
+  /** It is out. */
+  [OUT]?: Visit | undefined
+}
 
 let isSubscribed = false
 
@@ -21,7 +27,7 @@ let isSubscribed = false
  * with is told. Express publishes that since 5.3 (`express.router.request`); with an older one, nothing is known of it.
  */
 export function followHandlers(request: Request, visit: Visit): void {
-  followed.set(request, visit)
+  ;(request as Followed)[FOLLOWED] = visit
   if (isSubscribed) return
   isSubscribed = true
   // For as long as the process runs: it holds nothing, and looks at requests of ours only
@@ -35,9 +41,9 @@ export function followHandlers(request: Request, visit: Visit): void {
 }
 
 function begins(call: Call): void {
-  const visit = followed.get(call.req)
+  const visit = call.req[FOLLOWED]
   if (!visit || !isOfRoute(call)) return
-  out.set(call, visit)
+  call[OUT] = visit
   visit.handlerBegins()
 }
 
@@ -53,15 +59,15 @@ function endsAtOnce(call: Call): void {
 }
 
 function ends(call: Call): void {
-  const visit = out.get(call)
+  const visit = call[OUT]
   if (!visit) return
-  out.delete(call)
+  call[OUT] = undefined
   visit.handlerEnds()
 }
 
 /** Before the error handlers are called. */
 function fails({ req, error }: Call): void {
-  followed.get(req)?.fail(error)
+  req[FOLLOWED]?.fail(error)
 }
 
 function ignore(): void {}
