@@ -225,9 +225,9 @@ export class Screen {
   /** Why its start failed, a worker has said itself. */
   #gone(event: Extract<ServiceEvent, { type: 'worker.gone' }>): string[] {
     if (event.cause === '') return []
-    if (!event.cause.startsWith('its start failed: '))
-      return [this.#ofWorker('bad', event, event.cause)]
-    return this.#role === 'around' ? [] : [this.#ofWorker('bad', event, 'its start failed')]
+    const isSaid = event.cause.startsWith('its start failed: ')
+    if (isSaid && this.#role === 'around') return []
+    return [this.#ofWorker('bad', event, isSaid ? 'its start failed' : event.cause)]
   }
 
   #ofWorkers(event: ServiceEvent): string[] | undefined {
