@@ -42,7 +42,8 @@ export function addStreamTests(door: Door, body: 'piped' | 'a web stream' = 'pip
       const app = door.app({
         '/': route({ pool, unit }, () => events(forever(told, body === 'piped' ? 10 : 0))),
       })
-      const definition = service({ app, gracefulTimeout: '2s' })
+      // From T1, where it is ended, to T2, where it would be cut, a busy machine has 200 ms
+      const definition = service({ app, gracefulTimeout: '4s' })
       const running = await serve(definition, { ...quietly, world: fastWorld(2) })
       using client = await RawClient.connect(portOf(running))
       await client.request('GET /').sees('data: tick')
