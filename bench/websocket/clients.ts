@@ -8,7 +8,7 @@ export type Kind = (typeof KINDS)[number]
 /** What a server has used so far: microseconds of processor time, and bytes. */
 export interface Used {
   readonly cpu: number
-  readonly rss: number
+  readonly held: number
 }
 
 /** A server in a process of its own. */

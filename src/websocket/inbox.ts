@@ -18,8 +18,8 @@ export class Inbox {
   #size = 0
   #isPaused = false
   #isOver = false
-  /** Those who wait for a message, the first one first. */
-  readonly #readers: ((result: IteratorResult<Message, undefined>) => void)[] = []
+  /** Those who wait for a message, the first one first. Hardly ever more than one, in every socket that is idle. */
+  #readers: readonly ((result: IteratorResult<Message, undefined>) => void)[] = []
 
   constructor(tap: Tap) {
     this.#tap = tap
@@ -32,7 +32,11 @@ export class Inbox {
 
   /** A message has come. */
   push(message: Message): void {
-    if (this.#readers.length > 0) return this.#readers.shift()!({ done: false, value: message })
+    const [reader, ...others] = this.#readers
+    if (reader) {
+      this.#readers = others
+      return reader({ done: false, value: message })
+    }
     this.#queue.push(message)
     this.#size += message.length
     if (this.#isPaused || (this.#size < SIZE && this.#queue.length < MESSAGES)) return
@@ -59,11 +63,15 @@ export class Inbox {
   /** Nothing more will come. */
   end(): void {
     this.#isOver = true
-    for (const reader of this.#readers.splice(0)) reader(DONE)
+    for (const reader of this.#readers) reader(DONE)
+    this.#readers = []
   }
 
   #wait(): Promise<IteratorResult<Message, undefined>> {
-    return new Promise((resolve) => void this.#readers.push(resolve))
+    return new Promise((resolve) => {
+      // A literal has no room for others, which what is added to has
+      this.#readers = this.#readers.length === 0 ? [resolve] : [...this.#readers, resolve]
+    })
   }
 
   #goOn(): void {
