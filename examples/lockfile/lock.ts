@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { link, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { perApp } from 'steward'
@@ -23,19 +23,25 @@ export const lock = perApp(
   },
 )
 
+/** It is written before it has its name: a kill in between leaves no lock without an owner. */
 async function take(path: string, token: string): Promise<void> {
+  const own = `${path}.${token}`
+  await writeFile(own, `${process.pid} ${token}\n`)
   try {
-    await writeFile(path, `${process.pid} ${token}\n`, { flag: 'wx' }) // fails when the file is there already
+    await link(own, path) // fails when the file is there already
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
     const [pid] = await contentOf(path)
-    const found = pid ? `process ${pid} holds it` : 'another process is taking it just now'
+    const found = pid ? `process ${pid} holds it` : 'another process is giving it back just now'
     throw new Error(`Cannot take ${path}: ${found}, stop that one first`, { cause: error })
+  } finally {
+    await rm(own)
   }
 }
 
 /** Only what is ours: by now the file may be somebody else's. */
 async function giveBack(path: string, token: string): Promise<void> {
+  await rm(`${path}.${token}`, { force: true })
   const [, found] = await contentOf(path)
   if (found === token) await rm(path)
 }

@@ -1,6 +1,8 @@
 // A service whose worker takes a thing and notes it, under a supervisor that is killed; with LOCK also the one lock that there is.
 // What it does is appended to a ledger, each line in one write.
-import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync, existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync,
+} from 'node:fs' // oxfmt-ignore
 import { join } from 'node:path'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { perApp, service } from '../../src/index.ts'
@@ -67,7 +69,10 @@ const lock = perApp(
     const token = `${pid}-lock`
     await journal.note({ token })
     tell('noted', token)
-    writeFileSync(lockFile, token, { flag: 'wx' })
+    // Never without its owner, which a kill between its opening and its writing would leave
+    writeFileSync(join(FOLDER, token), token)
+    linkSync(join(FOLDER, token), lockFile)
+    rmSync(join(FOLDER, token))
     yield token
     if (readFileSync(lockFile, 'utf8') !== token) tell('error: the lock is another one')
     rmSync(lockFile)
@@ -79,6 +84,7 @@ const lock = perApp(
     note: schema,
     async recover({ token }) {
       await recovering(token)
+      rmSync(join(FOLDER, token), { force: true })
       const held = existsSync(lockFile) ? readFileSync(lockFile, 'utf8') : ''
       if (held === token) rmSync(lockFile)
       tell('recovered', token)
