@@ -38,7 +38,7 @@ const REFUSED: Record<string, { request: string; status: number; says: RegExp }>
   'unknown subprotocols': {
     request: asked('/spoken', `${UPGRADE}${VERSION}${KEY}Sec-WebSocket-Protocol: v3, v4\r\n`),
     status: 400,
-    says: /none of its subprotocols is spoken here: v3, v4$/,
+    says: /none of its subprotocols is spoken here, spoken are v1$/,
   },
   'a malformed subprotocol': {
     request: asked('/', `${UPGRADE}${VERSION}${KEY}Sec-WebSocket-Protocol: a b\r\n`),
