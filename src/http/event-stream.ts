@@ -153,12 +153,13 @@ export class SseBody {
   }
 
   async #broke(error: unknown): Promise<void> {
-    if (this.#state === 'open') {
-      this.#state = 'ending'
-      if (this.#setting.isAnswer(error)) this.#close()
-      else this.#setting.failed(error, true)
-    }
-    await this.#cleanUp()
+    const broke = this.#state === 'open'
+    if (broke) this.#state = 'ending'
+    // What a source throws that was told to end while it waited comes from its cleanup
+    if (!this.#setting.isAnswer(error)) this.#setting.failed(error, broke)
+    else if (broke) this.#close()
+    // Whoever has told it to end cleans up already
+    if (broke) await this.#cleanUp()
   }
 
   #close(): void {

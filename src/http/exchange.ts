@@ -301,7 +301,8 @@ export class Exchange {
     const isBroken = errored !== null && !isGone(errored)
     if (isBroken) {
       this.fail(errored)
-      this.tellFailed(errored)
+      // What is written behind the end that a failure was given follows from that
+      if (!this.told) this.tellFailed(errored)
     }
     // Node's client resets with NO_ERROR too, so that no code tells an app that gives a stream up without a reason
     const left = stream ? this.#failure === undefined : clientHasGone(this.connection)

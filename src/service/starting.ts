@@ -22,8 +22,10 @@ export async function openAll(
   limits: OpenLimits,
 ): Promise<Adopted | undefined> {
   const { app } = definition
-  await scope.open(wantedBy(definition), limits)
   const deps = (definitionOf(app) ? { app } : {}) as Resources
+  // An app with a disposer, such as Fastify's, is closed as its framework wants it
+  for (const { step } of scope.graph.plan(deps).picks) step.disposerSeen = true
+  await scope.open(wantedBy(definition), limits)
   const served = definitionOf(app) ? scope.scope.valueOf(scope.graph.find(app)!) : app
   if (served !== undefined && !isApp(served)) throw notUsable(served)
   const adopted = served === undefined ? undefined : await adoptIn(scope, { served, deps }, limits)

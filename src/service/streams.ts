@@ -57,7 +57,9 @@ class Streaming implements SseContext, Speaker {
       controller: this.#controller,
       last: () => (this.#isStopping ? this.#last() : undefined),
       isAnswer: (error) =>
-        isAnswer(error, stoppingOf(visit)) || isAnswer(error, this.#controller.signal),
+        [stoppingOf(visit), this.#controller.signal, visit.signal].some((signal) =>
+          isAnswer(error, signal),
+        ),
       failed: (error, broke) => this.#failed(error, broke),
     })
     transport.signal.addEventListener('abort', this.#interrupted)

@@ -128,7 +128,9 @@ export class Handshake {
       offered.every((one) => TOKEN.test(one)) && new Set(offered).size === offered.length
     if (!isList) return { status: 400, why: 'its Sec-WebSocket-Protocol is malformed' }
     if (!this.#protocols || this.#choose(new Set(offered)) !== undefined) return undefined
-    return { status: 400, why: `none of its subprotocols is spoken here: ${shown(header)}` }
+    // What was offered is not repeated: browsers have no other place for a token
+    const spoken = this.#protocols.join(', ')
+    return { status: 400, why: `none of its subprotocols is spoken here, spoken are ${spoken}` }
   }
 
   #choose(offered: ReadonlySet<string>): string | undefined {

@@ -60,6 +60,7 @@ function shortened(text: string): string {
 /** What `ws` says of a frame that it cannot take. */
 const FRAMES: Readonly<Record<string, [code: number, why: string]>> = {
   WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: [1009, 'it is larger than "maxPayload"'],
+  WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH: [1009, 'it is larger than "maxPayload"'],
   WS_ERR_TOO_MANY_BUFFERED_PARTS: [1008, 'it has come in too many parts'],
   WS_ERR_INVALID_UTF8: [1007, 'its text is no UTF-8'],
 }

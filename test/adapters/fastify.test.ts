@@ -238,7 +238,7 @@ describe('a Fastify app in a service', () => {
         },
         onDrained: () => told.push('onDrained'),
       }),
-      quietly,
+      { ...quietly, on: ({ type }) => void (type === 'warning' && told.push(type)) },
     )
     const { clean } = await running.stop()
     assert.deepEqual(told, [

@@ -106,6 +106,9 @@ describe('the goodbye', () => {
     client.ws.send('one')
     await iterating.opened
     client.ws.send('two')
+    // What comes before its answer is in the handler's queue by then
+    client.ws.ping()
+    await within(8_000, once(client.ws, 'pong'), 'the answer to a ping')
     const stopped = at.running.stop()
     assert.equal((await client.end).code, 1001)
     goOn.open()
@@ -261,10 +264,9 @@ describe('the goodbye', () => {
     const took = performance.now() - began
     await stopped
     assert.ok(took >= 90, `all of them within ${took} ms`)
-    assert.notDeepEqual(
-      order,
-      order.toSorted((one, other) => one - other),
-    )
+    const pairs = order.flatMap((one, at) => order.slice(at + 1).map((other) => one > other))
+    const turned = pairs.filter(Boolean).length / pairs.length
+    assert.ok(turned > 0.25 && turned < 0.75, `${turned} of 1 stand the other way round`)
     const { clients: count, code, over } = await at.told.event('goodbye.started')
     assert.deepEqual([count, code, over], [120, 1001, 120])
   })

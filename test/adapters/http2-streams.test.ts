@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
+import { constants } from 'node:http2'
 import { describe, it } from 'node:test'
 import { Hono } from 'hono'
 import { sse, websocket } from '../../src/adapters/hono.ts'
-import { perApp } from '../../src/scope/resource.ts'
+import { perApp, perRequest } from '../../src/scope/resource.ts'
 import { answerTo, Http2Client } from '../helpers/http2-client.ts'
 import { echo, served } from '../helpers/sockets.ts'
 import { turns } from '../helpers/within.ts'
@@ -56,5 +57,28 @@ describe('where HTTP/2 is spoken, too', () => {
     assert.match(body, /event: shutdown\nretry: \d{4}\ndata: the service is stopping\n\n$/)
     assert.equal((await stopped).clean, true)
     assert.deepEqual(lines, ['cleaned up', 'db closed'])
+  })
+
+  it('R10 resets a stream whose generator throws, and tells it once', async () => {
+    const endings: string[] = []
+    const unit = perRequest(function* () {
+      const end = yield 'unit'
+      endings.push(end.ok ? 'ok' : String(end.error))
+    })
+    const app = new Hono().get(
+      '/',
+      sse({ unit }, async function* () {
+        yield 'hello'
+        throw new Error('broken')
+      }),
+    )
+    const at = await served(app, {}, { http2: true })
+    const client = await Http2Client.connect(at.port)
+    const { reset } = await answerTo(client.open('GET /'))
+    assert.equal(reset, constants.NGHTTP2_INTERNAL_ERROR)
+    client.session.close()
+    assert.equal((await at.running.stop()).clean, true)
+    const failed = at.told.all('request.failed').map(({ error }) => String(error))
+    assert.deepEqual([failed, endings], [['Error: broken'], ['Error: broken']])
   })
 })

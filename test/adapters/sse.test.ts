@@ -11,7 +11,7 @@ import { Gate } from '../helpers/gate.ts'
 import { quiet } from '../helpers/hono-door.ts'
 import { RawClient } from '../helpers/raw-client.ts'
 import { served } from '../helpers/sockets.ts'
-import { turns } from '../helpers/within.ts'
+import { turns, within } from '../helpers/within.ts'
 
 const LAST_CHUNK = '0\r\n\r\n'
 const SHUTDOWN = /event: shutdown\nretry: [1-4]\d{3}\ndata: the service is stopping\n\n/
@@ -94,6 +94,49 @@ describe('sse()', () => {
     client.destroy()
     await closed.opened
     assert.deepEqual(lines, ['ERR_CLIENT_GONE', 'cleaned up', 'scope closed'])
+  })
+
+  it('S3 ends when its client sends no more, though it might still read', async () => {
+    const reason = Promise.withResolvers<{ code: string }>()
+    const app = new Hono().get('/', sse({}, async function* (_deps, _c, { signal }) {
+      yield 'hello'
+      await heard(signal)
+      reason.resolve(signal.reason)
+    })) // oxfmt-ignore
+    await using at = await served(app)
+    using client = await listening(at.port)
+    await client.sees('hello')
+    client.socket.end()
+    assert.equal((await within(4_000, reason.promise, 'the signal')).code, 'ERR_CLIENT_GONE')
+  })
+
+  it('P1 S2 ends a stream at once when the stop is forced, whatever time of its own it has', async () => {
+    const app = new Hono().get('/', sse({ stopping }, async function* (_deps, _c, { signal }) {
+      yield 'hello'
+      await heard(signal)
+    })) // oxfmt-ignore
+    const at = await served(app)
+    using client = await listening(at.port)
+    await client.sees('hello')
+    const { clean, took } = await at.running.force()
+    assert.equal(clean, true)
+    assert.ok(took.draining < 1_500, `drained in ${took.draining} ms`)
+    assert.match(client.received, SHUTDOWN)
+    assert.ok(client.received.endsWith(LAST_CHUNK))
+  })
+
+  it('S1 has its clients come back at different times', async () => {
+    const app = new Hono().get('/', sse({}, async function* (_deps, _c, { signal }) {
+      yield 'hello'
+      await heard(signal)
+    })) // oxfmt-ignore
+    const at = await served(app)
+    const clients = await Promise.all(Array.from({ length: 5 }, () => listening(at.port)))
+    for (const client of clients) await client.sees('hello')
+    assert.equal((await at.running.stop()).clean, true)
+    const retries = clients.map(({ received }) => /retry: (\d+)/.exec(received)?.[1])
+    for (const client of clients) client.destroy()
+    assert.ok(new Set(retries).size > 1, retries.join())
   })
 
   it('S1 S2 sends a last event and the last chunk at the stop, and closes the app after its cleanup', async () => {
@@ -203,6 +246,42 @@ describe('sse()', () => {
       )
     }
     assert.equal((await at.running.stop()).clean, true)
+  })
+
+  it('R10 S2 tells what a cleanup throws, wherever the generator was, and its scope has not ended well', async () => {
+    const endings: string[] = []
+    const unit = perRequest(function* () {
+      const end = yield 'unit'
+      endings.push(end.ok ? 'ok' : String(end.error))
+    })
+    const app = new Hono()
+      .get('/waiting', sse({ unit }, async function* (_deps, _c, { signal }) {
+        try {
+          yield 'hello'
+          await heard(signal)
+        } finally {
+          await Promise.reject(new Error('not written'))
+        }
+      }))
+      .get('/told', sse({ unit }, async function* (_deps, _c, { signal }) {
+        yield 'hello'
+        await heard(signal)
+        throw signal.reason
+      })) // oxfmt-ignore
+    const at = await served(app)
+    using left = await listening(at.port, '/waiting')
+    await left.sees('hello')
+    left.destroy()
+    await at.told.event('request.failed')
+    using client = await listening(at.port, '/waiting')
+    using told = await listening(at.port, '/told')
+    await client.sees('hello')
+    await told.sees('hello')
+    assert.equal((await at.running.stop()).clean, true)
+    assert.ok(client.received.endsWith(LAST_CHUNK), 'its client has all of it')
+    const failed = at.told.all('request.failed').map(({ url, error }) => `${url} ${String(error)}`)
+    assert.deepEqual(failed, Array(2).fill('/waiting Error: not written'))
+    assert.deepEqual(endings.toSorted(), [...Array(2).fill('Error: not written'), 'ok'])
   })
 
   it('refuses what lives as long as a handler, and what is no generator', async () => {

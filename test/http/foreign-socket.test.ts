@@ -5,13 +5,15 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { describe, it } from 'node:test'
-import { WebSocketServer } from 'ws'
+import { WebSocketServer, type WebSocket } from 'ws'
 import { drain, prepare } from '../../src/http/index.ts'
 import { serve, service } from '../../src/index.ts'
 import { fastWorld } from '../helpers/fast-world.ts'
+import { pause } from '../helpers/pause.ts'
 import { RawClient } from '../helpers/raw-client.ts'
 import { portOf, quietly } from '../helpers/services.ts'
 import { Told } from '../helpers/told.ts'
+import { turns } from '../helpers/within.ts'
 import { WsClient } from '../helpers/ws-client.ts'
 
 /** A server with a `WebSocketServer` of the app's own, which echoes. */
@@ -133,6 +135,31 @@ describe('a WebSocket of somebody else', () => {
     const waited = told.all('drain.waiting').flatMap((event) => event.for)
     assert.ok(waited.some(({ kind, what }) => kind === 'socket' && what === 'GET /chat'))
     assert.ok(silent.received.endsWith('\x88\x02\x03\xe9'))
+  })
+
+  it('W9 has its time for what stands before the Close frame, when its client reads slowly', async () => {
+    const server = createServer((_, response) => void response.end('a page'))
+    const sockets = new WebSocketServer({ server })
+    // What takes 5 s by rule takes 250 ms
+    const app = service({ app: server, gracefulTimeout: '100s' })
+    const running = await serve(app, { ...quietly, world: fastWorld(20) })
+    const taken = once(sockets, 'connection')
+    using client = await WsClient.connect(portOf(running))
+    const [ws] = (await taken) as [WebSocket]
+    client.ws.pause()
+    for (let count = 0; count < 40; count++) ws.send(new Uint8Array(1_000_000))
+    const stopped = running.stop()
+    for (let left = ws.bufferedAmount; left > 10_000_000; left = ws.bufferedAmount) {
+      client.ws.resume()
+      while (ws.bufferedAmount === left && ws.readyState !== ws.CLOSED) await turns(1)
+      client.ws.pause()
+      await pause(150)
+    }
+    client.ws.resume()
+    assert.equal((await client.end).code, 1001)
+    assert.equal(client.messages.length, 40)
+    const { clean, served } = await stopped
+    assert.deepEqual([clean, served.sockets], [true, { told: 1, lost: 0 }])
   })
 
   it('refuses a server that listens already', async () => {
