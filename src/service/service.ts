@@ -164,14 +164,22 @@ export function isApp(app: unknown): app is ServedApp {
   return isFetchApp(app) || isFastifyApp(app) || isKoaApp(app) || isNestApp(app) || isServerApp(app)
 }
 
-/** A server whose listeners are the app: `createServer(listener)`, with a `WebSocketServer` of its own on it perhaps. */
+/** A server whose listeners are the app: `createServer(listener)`, or one that a `WebSocketServer` of its own is on, or both. */
 export function isServerApp(app: unknown): app is HttpServer {
-  return app instanceof HttpServer && !app.listening && app.listenerCount('request') > 0
+  if (!(app instanceof HttpServer) || app.listening) return false
+  return app.listenerCount('request') + app.listenerCount('upgrade') > 0
 }
 
-/** Hands requests to all who listen to a server: its app, and what has put itself before that, as Socket.IO does. */
+/**
+ * Hands requests to all who listen to a server: its app, and what has put itself before that, as Socket.IO does. Where nobody does, it is there
+ * for upgrades alone, and says so as `ws` does (RFC 9110 §15.5.22).
+ */
 export function listenerOf(server: HttpServer): NodeListener {
-  return (request, response) => void server.emit('request', request, response)
+  return (request, response) => {
+    if (server.emit('request', request, response)) return
+    response.writeHead(426, { Upgrade: 'websocket' })
+    response.end('Upgrade Required')
+  }
 }
 
 /** An app in web terms is an object with `fetch`; a bare function never is one. */

@@ -174,4 +174,17 @@ describe('a server of the app with WebSockets of a library on it', () => {
       assert.deepEqual([clean, served.cut, served.sockets], [true, 0, { told: 1, lost: 0 }])
     })
   }
+
+  it('W9 serves a server that is there for WebSockets alone', async () => {
+    const server = createServer()
+    new WebSocketServer({ server }).on('connection', (ws) => ws.send('hello'))
+    const running = await serve(service({ app: server }), quietly)
+    const { status, headers } = await fetch(running.url)
+    assert.deepEqual([status, headers.get('upgrade')], [426, 'websocket'])
+    using client = await WsClient.connect(portOf(running))
+    assert.equal(await client.next(), 'hello')
+    const { clean, served } = await within(5_000, running.stop(), 'the stop')
+    assert.deepEqual(await client.end, { code: 1001, reason: '' })
+    assert.deepEqual([clean, served.sockets], [true, { told: 1, lost: 0 }])
+  })
 })
