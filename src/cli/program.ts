@@ -173,7 +173,7 @@ function addControl(command: Command): void {
       .description(description)
       .option('--pid <number>', 'the service by its process id, when several run', pid)
       .option('--control <path>', 'the service by its control socket')
-  add('status', 'show the services that run with --workers, and their workers')
+  add('status', 'show the services that run under a supervisor, and their workers')
     .option('--json', 'one line of JSON for each service')
     .option('--watch', 'once a second, until Ctrl-C')
     .action(later(async () => (await import('./status.ts')).status))

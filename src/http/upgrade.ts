@@ -17,6 +17,14 @@ export class NoWebSocket extends StewardError {
   }
 }
 
+/** What a 426 has to say beside its status (RFC 9110 §15.5.22); nothing over HTTP/2, which has no such headers (RFC 9113 §8.2.2). */
+export function upgradeHeaders(response: ServerResponse): Record<string, string> {
+  if (!(response instanceof ServerResponse)) return {}
+  // Where the app names a connection option, Node leaves out that it closes
+  const Connection = response.shouldKeepAlive ? 'Upgrade' : 'Upgrade, close'
+  return { Upgrade: 'websocket', Connection }
+}
+
 /** What came behind the head of a request for another protocol: kept until somebody takes the connection, or answers. */
 const HEADS = new WeakMap<Exchange, Buffer>()
 

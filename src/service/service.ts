@@ -3,6 +3,7 @@ import { Server as NetServer } from 'node:net'
 import { milliseconds, type Duration } from '../base/deadline.ts'
 import { describe, StewardError } from '../base/errors.ts'
 import { checkGoodbye } from '../http/goodbyes.ts'
+import { upgradeHeaders } from '../http/upgrade.ts'
 import {
   definitionOf,
   type AnyResource,
@@ -172,12 +173,12 @@ export function isServerApp(app: unknown): app is HttpServer {
 
 /**
  * Hands requests to all who listen to a server: its app, and what has put itself before that, as Socket.IO does. Where nobody does, it is there
- * for upgrades alone, and says so as `ws` does (RFC 9110 §15.5.22).
+ * for upgrades alone, and says so as `ws` does.
  */
 export function listenerOf(server: HttpServer): NodeListener {
   return (request, response) => {
     if (server.emit('request', request, response)) return
-    response.writeHead(426, { Upgrade: 'websocket' })
+    response.writeHead(426, upgradeHeaders(response))
     response.end('Upgrade Required')
   }
 }

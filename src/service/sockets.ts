@@ -3,7 +3,7 @@ import { StewardError } from '../base/errors.ts'
 import type { World } from '../base/world.ts'
 import { Exchange } from '../http/exchange.ts'
 import { takenOf } from '../http/internals.ts'
-import { becomes, forgetHttp, isOffered, takeUpgrade } from '../http/upgrade.ts'
+import { becomes, forgetHttp, isOffered, takeUpgrade, upgradeHeaders } from '../http/upgrade.ts'
 import { run, stopping } from '../scope/builtin.ts'
 import type { Plan } from '../scope/graph.ts'
 import { handlerKind } from '../scope/kind.ts'
@@ -17,22 +17,17 @@ import type { Visit } from './visit.ts'
 
 /** What stands in the way of a WebSocket; `undefined`: nothing. */
 export function refusalOf({ transport }: Visit, handshake: Handshake): Refusal | undefined {
-  if (transport instanceof Exchange && isOffered(transport)) {
-    return handshake.refusal(transport.request)
-  }
-  const why = 'this path speaks WebSocket, over HTTP/1.1'
-  return { status: 426, why, headers: upgradeOf(transport) }
+  if (!(transport instanceof Exchange)) return notHere({ Upgrade: 'websocket' })
+  const upgrade = upgradeHeaders(transport.response)
+  if (!isOffered(transport)) return notHere(upgrade)
+  const refusal = handshake.refusal(transport.request)
+  if (refusal?.status !== 426) return refusal
+  return { ...refusal, headers: { ...upgrade, ...refusal.headers } }
 }
 
-/** What a 426 has to say (RFC 9110 §15.5.22). */
-function upgradeOf(transport: Visit['transport']): Record<string, string> {
-  if (!(transport instanceof Exchange)) return { Upgrade: 'websocket' }
-  const { connection, response } = transport
-  // HTTP/2 has no such headers (RFC 9113 §8.2.2)
-  if (connection.session) return {}
-  // Where the app names a connection option, Node leaves out that it closes
-  const Connection = response.shouldKeepAlive ? 'Upgrade' : 'Upgrade, close'
-  return { Upgrade: 'websocket', Connection }
+/** Of a request that cannot become a WebSocket. */
+export function notHere(headers: Record<string, string>): Refusal {
+  return { status: 426, why: 'this path speaks WebSocket, over HTTP/1.1', headers }
 }
 
 /** The WebSocket of a request that nothing stands in the way of. Its handshake is performed at its first use, or by `accept`. */

@@ -81,7 +81,7 @@ export class Handshake {
   refusal({ headers }: IncomingMessage): Refusal | undefined {
     if (headers['sec-websocket-version'] !== '13') {
       const why = 'only version 13 of the protocol is spoken'
-      return { status: 426, why, headers: { 'Sec-WebSocket-Version': '13', Upgrade: 'websocket' } }
+      return { status: 426, why, headers: { 'Sec-WebSocket-Version': '13' } }
     }
     if (!/^[+/0-9A-Za-z]{22}==$/.test(headers['sec-websocket-key'] ?? '')) {
       return { status: 400, why: 'its Sec-WebSocket-Key is missing or malformed' }

@@ -32,9 +32,9 @@ export class Inbox {
 
   /** A message has come. */
   push(message: Message): void {
-    const [reader, ...others] = this.#readers
+    const reader = this.#readers[0]
     if (reader) {
-      this.#readers = others
+      this.#readers = this.#readers.slice(1)
       return reader({ done: false, value: message })
     }
     this.#queue.push(message)

@@ -18,6 +18,8 @@ import { listening, watchedRequest, type Watched } from '../helpers/door.ts'
 import { expresses } from '../helpers/express-door.ts'
 import { quiet as quietKoa } from '../helpers/koa-door.ts'
 import { nestApp, platforms } from '../helpers/nest-door.ts'
+import { answerTo, Http2Client } from '../helpers/http2-client.ts'
+import { RawClient } from '../helpers/raw-client.ts'
 import { portOf, quietly } from '../helpers/services.ts'
 import { within } from '../helpers/within.ts'
 import { WsClient } from '../helpers/ws-client.ts'
@@ -178,10 +180,15 @@ describe('a server of the app with WebSockets of a library on it', () => {
   it('W9 serves a server that is there for WebSockets alone', async () => {
     const server = createServer()
     new WebSocketServer({ server }).on('connection', (ws) => ws.send('hello'))
-    const running = await serve(service({ app: server }), quietly)
-    const { status, headers } = await fetch(running.url)
-    assert.deepEqual([status, headers.get('upgrade')], [426, 'websocket'])
-    using client = await WsClient.connect(portOf(running))
+    const running = await serve(service({ app: server }), { ...quietly, http2: true })
+    const port = portOf(running)
+    using plain = await RawClient.connect(port)
+    const { status, headers } = await plain.request('GET /').response()
+    assert.deepEqual([status, headers['upgrade'], headers['connection']], [426, 'websocket', 'Upgrade']) // oxfmt-ignore
+    const http2 = await Http2Client.connect(port)
+    assert.equal((await answerTo(http2.open('GET /'))).status, 426)
+    http2.session.close()
+    using client = await WsClient.connect(port)
     assert.equal(await client.next(), 'hello')
     const { clean, served } = await within(5_000, running.stop(), 'the stop')
     assert.deepEqual(await client.end, { code: 1001, reason: '' })

@@ -10,7 +10,7 @@ import type { Fitting, Resource, Resources, Values } from '../../scope/resource.
 import { runningIn } from '../../service/answering.ts'
 import { markInjected } from '../../service/injected.ts'
 import {
-  forgetRequest, handlerSettled, handshakeOf, heedsStop, mayWantSocket, refusalOf, refuseHandlerScoped, socketOf,
+  forgetRequest, handlerSettled, handshakeOf, heedsStop, mayWantSocket, notHere, refusalOf, refuseHandlerScoped, socketOf,
   wantsSocket,
 } from '../../service/sockets.ts' // oxfmt-ignore
 import { noService, PlanFor, type Visit } from '../../service/visit.ts'
@@ -235,11 +235,7 @@ export async function injectSocket(
 /** Without a connection there is no WebSocket: `app.request` in a test. @throws `ERR_NO_SERVICE` */
 function notServed(c: Context): Refusal {
   if (!runningIn(c.env)) throw noService('serve it, and connect to running.url')
-  return {
-    status: 426,
-    why: 'this path speaks WebSocket, over HTTP/1.1',
-    headers: { Upgrade: 'websocket' },
-  }
+  return notHere({ Upgrade: 'websocket' })
 }
 
 /** What is said to a request that does not become a WebSocket, and told of it. */
